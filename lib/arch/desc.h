@@ -1,0 +1,45 @@
+// A model family as data. The block forward in lib/model has one branch per field value, never one per family.
+#pragma once
+#include <cstdint>
+#include <string_view>
+
+namespace qz {
+
+enum class NormKind : int32_t { kRms, kLayer };
+enum class PositionKind : int32_t { kRope, kLearned };
+enum class MlpKind : int32_t { kGated, kPlain };  // down(act(gate x) * up x)  |  down(act(up x))
+
+// Keys of config.json where families differ. The first that exists is used; "" = the family has none.
+struct ConfigKeys {
+  std::string_view hidden = "hidden_size", layers = "num_hidden_layers", heads = "num_attention_heads",
+                   kv_heads = "num_key_value_heads", head_dim = "head_dim", intermediate = "intermediate_size",
+                   vocab = "vocab_size", max_seq = "max_position_embeddings", norm_eps = "rms_norm_eps",
+                   activation = "hidden_act", embed_dim = "", norm_first = "";  // norm_first: bool key, e.g. OPT's do_layer_norm_before
+};
+
+// Tensor names without ".weight"/".bias"; {} in `layer` is the block number; names inside a block are relative to it.
+// A bias exists or not: the file says. An empty name means that the family has no such part.
+struct ArchDesc {
+  std::string_view name;        // "llama": what qz calls it
+  std::string_view hf_class;    // "LlamaForCausalLM": config.json "architectures"
+  std::string_view model_type;  // "llama": config.json "model_type", used when architectures is absent
+
+  std::string_view layer = "model.layers.{}";
+  std::string_view embed = "model.embed_tokens", positions = "", final_norm = "model.norm", head = "lm_head";
+  std::string_view project_in = "", project_out = "";
+  std::string_view attn_norm = "input_layernorm", mlp_norm = "post_attention_layernorm";
+  std::string_view q = "self_attn.q_proj", k = "self_attn.k_proj", v = "self_attn.v_proj", o = "self_attn.o_proj";
+  std::string_view q_norm = "", k_norm = "";
+  std::string_view gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
+
+  NormKind norm = NormKind::kRms;
+  PositionKind position = PositionKind::kRope;
+  int32_t position_offset = 0;   // learned positions: row = position + offset (OPT: 2)
+  MlpKind mlp = MlpKind::kGated;
+  bool sliding_window = false;   // honours config "sliding_window" (Mistral; Qwen with use_sliding_window)
+  bool default_layer_eps = false;// the config has no epsilon: 1e-5 (OPT)
+  bool default_tied = false;     // tie_word_embeddings when the config does not say (transformers: OPT true, llama false)
+  ConfigKeys keys;
+};
+
+}  // namespace qz

@@ -1,0 +1,44 @@
+// Dense products in float32. Each output element is summed in an order that depends on the shapes only, never on the number of
+// threads, so results are bit-identical for any pool.
+#pragma once
+#include <cstdint>
+
+#include "base/context.h"
+#include "tensor/dtype.h"
+#include "tensor/matrix.h"
+
+namespace qz {
+
+// The weight operand: rows x cols, whatever it is stored as. fetch writes cols [c0, c1) of one row as float32.
+struct WeightRows {
+  int64_t rows = 0, cols = 0;
+  const void* self = nullptr;
+  void (*fetch)(const void* self, int64_t row, int64_t c0, int64_t c1, float* out) = nullptr;
+};
+// A dense row-major matrix in F32, F16 or BF16 as WeightRows; `storage` must outlive it.
+struct DenseWeight {
+  const void* data = nullptr;
+  DType dtype = DType::kF32;
+  int64_t rows = 0, cols = 0;
+};
+WeightRows weight_rows(const DenseWeight& weight);  // keeps a pointer to `weight`
+
+// y[m][n] = sum_k x[m][k] * w[n][k] + bias[n]; accumulate: y += instead of =. bias may be null. y has stride y_stride >= w.rows.
+Status gemm_nt(const Context& context, MatrixView x, const WeightRows& w, const float* bias, bool accumulate, float* y,
+               int64_t y_stride, Progress* progress = nullptr);
+
+// c[i][j] += scale * sum_t a[t][i] * b[t][j], i < a.cols, j < b.cols, t < a.rows == b.rows.
+// lower_only: only tiles that touch i >= j are computed (for the symmetric product of a with itself); the rest is untouched.
+Status gemm_tn(const Context& context, MatrixView a, MatrixView b, float scale, bool lower_only, float* c, int64_t c_stride,
+               Progress* progress = nullptr);
+
+// c[m][n] += scale * sum_k a[m][k] * b[k][n].
+Status gemm_nn(const Context& context, MatrixView a, MatrixView b, float scale, float* c, int64_t c_stride,
+               Progress* progress = nullptr);
+
+// Name of the instruction set in use: "avx512" "avx2" "ref".
+const char* gemm_engine();
+// For tests and benchmarks: force one; false if this CPU lacks it. "" = best again.
+bool force_gemm_engine(const char* name);
+
+}  // namespace qz

@@ -1,0 +1,29 @@
+// Incremental decoding: all blocks in memory, one KV cache, several sequences at once if wanted (batched sampling).
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "model/block.h"
+
+namespace qz {
+
+class Session {
+ public:
+  // max_seq: positions per sequence (0 = the model's); batch: sequences that advance together. kInvalidArgument beyond learned positions.
+  static Result<std::unique_ptr<Session>> create(ModelPtr model, int64_t max_seq, int64_t batch = 1);
+  int64_t position() const { return position_; }
+  const Model& model() const { return *model_; }
+  void reset() { position_ = 0; }
+  // Feeds n new tokens to each sequence (ids[batch][n]); logits[batch][n][vocab] if all, else [batch][1][vocab] of the last.
+  Status step(const int32_t* ids, int64_t n, bool all, float* logits, Progress* progress = nullptr);
+
+ private:
+  ModelPtr model_;
+  int64_t max_seq_ = 0, batch_ = 1, position_ = 0;
+  std::vector<Block> blocks_;
+  std::unique_ptr<Ends> ends_;
+  RopeTable rope_;
+  std::vector<LayerCache> cache_;
+};
+
+}  // namespace qz

@@ -1,0 +1,32 @@
+// Matrices as the mathematics sees them: rows x cols of float, row-major. rows = output features, cols = input features.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace qz {
+
+struct MatrixView {  // borrowed, read-only; element (r, c) at data[r * stride + c]
+  const float* data = nullptr;
+  int64_t rows = 0, cols = 0, stride = 0;
+  const float* row(int64_t r) const { return data + r * stride; }
+};
+
+class Matrix {  // owned, dense (stride == cols)
+ public:
+  Matrix() = default;
+  Matrix(int64_t rows, int64_t cols) : rows_(rows), cols_(cols), data_(static_cast<size_t>(rows * cols)) {}
+  int64_t rows() const { return rows_; }
+  int64_t cols() const { return cols_; }
+  float* data() { return data_.data(); }
+  const float* data() const { return data_.data(); }
+  float* row(int64_t r) { return data_.data() + r * cols_; }
+  const float* row(int64_t r) const { return data_.data() + r * cols_; }
+  MatrixView view() const { return {data_.data(), rows_, cols_, cols_}; }
+  bool empty() const { return data_.empty(); }
+
+ private:
+  int64_t rows_ = 0, cols_ = 0;
+  std::vector<float> data_;
+};
+
+}  // namespace qz
