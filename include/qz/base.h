@@ -27,11 +27,18 @@ extern "C" {
 /* Initializer of a versioned struct: all defaults. qz_rule rule = QZ_INIT(qz_rule); */
 #ifdef __cplusplus
 }
-template <class T> struct qz_init_of { static T make() { T t = T(); t.struct_size = sizeof(T); return t; } };
+template <class T>
+struct qz_init_of {
+  static T make() {
+    T t = T();
+    t.struct_size = sizeof(T);
+    return t;
+  }
+};
 extern "C" {
 #define QZ_INIT(T) (qz_init_of<T>::make())
 #else
-#define QZ_INIT(T) { .struct_size = sizeof(T) }
+#define QZ_INIT(T) {.struct_size = sizeof(T)}
 #endif
 
 /* What a call came to. Values are frozen and never reused; callers must accept new ones. */
@@ -41,8 +48,8 @@ enum {
   QZ_STATUS_INVALID_ARGUMENT = 1, /* the caller's mistake: a value, a shape, a token id, an existing target */
   QZ_STATUS_UNSUPPORTED = 2,      /* well formed, but not something this library can do; the words say what would be */
   QZ_STATUS_OUT_OF_MEMORY = 3,
-  QZ_STATUS_IO = 4,               /* the system refused: missing file, full disk, no permission, file changed while read */
-  QZ_STATUS_BAD_FILE = 5,         /* a file is not what it must be; the words name file, tensor or key, expected, found */
+  QZ_STATUS_IO = 4,       /* the system refused: missing file, full disk, no permission, file changed while read */
+  QZ_STATUS_BAD_FILE = 5, /* a file is not what it must be; the words name file, tensor or key, expected, found */
   QZ_STATUS_DEVICE = 6,
   QZ_STATUS_NUMERIC = 7,          /* NaN or infinity, a Hessian that no damping made positive definite */
   QZ_STATUS_CANCELLED = 8,        /* a progress callback returned non-zero; nothing is left behind */

@@ -8,7 +8,7 @@ extern "C" {
 
 typedef struct qz_device_info {
   uint32_t struct_size;
-  int32_t units;         /* CPU: cores that the affinity mask and the cgroup quota allow */
+  int32_t units; /* CPU: cores that the affinity mask and the cgroup quota allow */
   qz_device device;
   char name[64];         /* "AMD EPYC" */
   char arch[16];         /* instruction set of the kernels: "avx512" "avx2" "ref" */

@@ -9,9 +9,9 @@ extern "C" {
 
 typedef struct qz_eval_options {
   uint32_t struct_size;
-  int32_t window;          /* tokens; 0 = min(max_seq, 2048) */
-  int32_t stride;          /* 0 = window: no overlap, the remainder dropped, every token but a window's first scored;
-                              smaller: sliding windows, only tokens new to a window are scored */
+  int32_t window; /* tokens; 0 = min(max_seq, 2048) */
+  int32_t stride; /* 0 = window: no overlap, the remainder dropped, every token but a window's first scored;
+                     smaller: sliding windows, only tokens new to a window are scored */
   int32_t reserved;
   qz_progress_fn progress; /* may be NULL */
   void *user;
@@ -25,9 +25,9 @@ typedef struct qz_eval {
   double kl_p99;           /* 99th percentile of the same */
   double top1_agreement;   /* 0 ... 1 */
   double tokens_per_s;
-  int64_t tokens;          /* scored */
-  char protocol[32];       /* "window-256", "strided-512/256" */
-  char token_hash[72];     /* SHA-256 of the text, hexadecimal */
+  int64_t tokens;      /* scored */
+  char protocol[32];   /* "window-256", "strided-512/256" */
+  char token_hash[72]; /* SHA-256 of the text, hexadecimal */
 } qz_eval;
 
 typedef struct qz_generate_options {

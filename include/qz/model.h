@@ -8,8 +8,8 @@ extern "C" {
 
 typedef struct qz_model_options {
   uint32_t struct_size;
-  int32_t config_only;   /* 1: config.json only; the model can be looked at, not run */
-  int32_t strict;        /* 1: contradictions between config.json and the tensors are errors, not warnings */
+  int32_t config_only; /* 1: config.json only; the model can be looked at, not run */
+  int32_t strict;      /* 1: contradictions between config.json and the tensors are errors, not warnings */
   int32_t reserved;
   const char *arch_json; /* description of an architecture that is not in the table (docs/adding-an-architecture.md); NULL = none */
 } qz_model_options;
@@ -25,20 +25,20 @@ typedef struct qz_model_info {
 
 typedef struct qz_module_info {
   uint32_t struct_size;
-  int32_t can_quantize;  /* 0: a tied head */
-  int32_t quantized;     /* 1: stored or held as codes */
-  int32_t bits;          /* of its codes; 0 if not quantized */
-  const char *name;      /* "model.layers.0.self_attn.q_proj" */
-  const char *role;      /* "q" "k" "v" "o" "gate" "up" "down" "head" */
-  int64_t layer;         /* -1: the head */
-  int64_t rows, cols;    /* output features, input features */
-  int64_t group;         /* columns that share a scale; -1 row, -2 tensor; 0 if not quantized */
+  int32_t can_quantize; /* 0: a tied head */
+  int32_t quantized;    /* 1: stored or held as codes */
+  int32_t bits;         /* of its codes; 0 if not quantized */
+  const char *name;     /* "model.layers.0.self_attn.q_proj" */
+  const char *role;     /* "q" "k" "v" "o" "gate" "up" "down" "head" */
+  int64_t layer;        /* -1: the head */
+  int64_t rows, cols;   /* output features, input features */
+  int64_t group;        /* columns that share a scale; -1 row, -2 tensor; 0 if not quantized */
 } qz_module_info;
 
 typedef struct qz_save_options {
   uint32_t struct_size;
-  qz_format format;        /* DEFAULT: the model's own if it is quantized */
-  int32_t overwrite;       /* 1: replace an existing directory, atomically */
+  qz_format format;  /* DEFAULT: the model's own if it is quantized */
+  int32_t overwrite; /* 1: replace an existing directory, atomically */
   int32_t reserved;
   uint64_t shard_bytes;    /* 0 = 5 GB */
   qz_progress_fn progress; /* may be NULL */

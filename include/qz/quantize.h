@@ -29,7 +29,7 @@ enum {
 /* Tri-states: 0 = default, 1 = on, -1 = off. The defaults are what measured best (docs/accuracy.md). */
 typedef struct qz_gptq_options {
   uint32_t struct_size;
-  int32_t block;              /* columns updated lazily together; 0 = 128 */
+  int32_t block; /* columns updated lazily together; 0 = 128 */
   qz_order order;
   int32_t sweeps;             /* coordinate-descent sweeps over the codes; 0 = default, -1 = none */
   int32_t search;             /* range search weighted by diag(H) instead of min-max */
@@ -38,9 +38,9 @@ typedef struct qz_gptq_options {
   int32_t allow_rtn_fallback; /* 1: a Hessian that no damping repairs means RTN for that module, recorded as fell_back; 0: an error */
   int32_t token_weight;       /* tokens weighted by 1 / mean square of the residual stream, as the next norm sees them */
   int32_t reserved;
-  double damp;                /* of mean diag(H); 0 = 0.01 */
-  double drift;               /* strength of the target's correction for the drift of the inputs; 0 = default, -1 = off */
-  double residual;            /* strength of its correction for the error already in the residual stream; 0 = default, -1 = off */
+  double damp;     /* of mean diag(H); 0 = 0.01 */
+  double drift;    /* strength of the target's correction for the drift of the inputs; 0 = default, -1 = off */
+  double residual; /* strength of its correction for the error already in the residual stream; 0 = default, -1 = off */
 } qz_gptq_options;
 
 /* What to do with the modules that a rule's glob matches. */
