@@ -1,0 +1,16 @@
+// The GPTQ loop: codes column by column, each column's rounding error carried to the columns still open.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "method/hessian.h"
+#include "method/range.h"
+
+namespace qz {
+
+// target: [rows][cols] in group order. Returns codes [rows][cols] in group order. `block` columns are solved between
+// two products.
+Result<std::vector<uint8_t>> solve_columns(const Context& context, MatrixView target, const HessianFactor& factor,
+                                           const Grid& grid, const Scheme& scheme, int64_t block, Progress* progress);
+
+}  // namespace qz

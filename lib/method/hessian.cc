@@ -1,0 +1,126 @@
+#include "method/hessian.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "base/checked.h"
+
+// LAPACK, column-major, 32-bit integers (OpenBLAS, one thread).
+extern "C" {
+void spotrf_(const char* uplo, const int* n, float* a, const int* lda, int* info, size_t);
+void spotrs_(const char* uplo, const int* n, const int* nrhs, const float* a, const int* lda, float* b, const int* ldb,
+             int* info, size_t);
+}
+
+namespace qz {
+namespace {
+
+constexpr double kMaxDamp = 1.0;
+
+// Factors h + damp*mean into `lower`, in factor order. false: not positive definite.
+bool try_factor(const HessianFactor& f, double add, Matrix* lower) {
+  const int64_t n = f.cols;
+  for (int64_t i = 0; i < n; i++) {
+    const float* src = f.h.row(f.order[static_cast<size_t>(i)]);
+    float* dst = lower->row(i);
+    for (int64_t j = 0; j <= i; j++) dst[j] = src[f.order[static_cast<size_t>(j)]];
+    dst[i] += static_cast<float>(add);
+  }
+  // Row-major lower is column-major upper: potrf('U') leaves L where we want it.
+  const int size = static_cast<int>(n);
+  int info = 0;
+  spotrf_("U", &size, lower->data(), &size, &info, 1);
+  if (info != 0) return false;
+  for (int64_t i = 0; i < n; i++)
+    if (!std::isfinite(lower->row(i)[i]) || lower->row(i)[i] <= 0) return false;
+  return true;
+}
+
+}  // namespace
+
+Result<HessianFactor> factor_hessian(const Context& context, const StageStats& stats, const GptqOptions& options) {
+  const int64_t n = stats.cols;
+  if (stats.tokens == 0) return error(Code::kNumeric, "no calibration token reached this input");
+  HessianFactor f;
+  f.cols = n;
+  const float inv = 1.0f / static_cast<float>(stats.tokens);
+  std::vector<float> diag(static_cast<size_t>(n));
+  double sum = 0;
+  for (int64_t j = 0; j < n; j++) {
+    diag[static_cast<size_t>(j)] = stats.h.row(j)[j] * inv;
+    sum += diag[static_cast<size_t>(j)];
+    if (!(diag[static_cast<size_t>(j)] > 0)) f.dead++;
+  }
+  if (!std::isfinite(sum)) return error(Code::kNumeric, "the Hessian has NaN or infinity: the activations overflow");
+  const double mean = sum / static_cast<double>(n);
+  if (!(mean > 0)) return error(Code::kNumeric, "the Hessian is zero: every activation is zero");
+
+  std::vector<int32_t> falling(static_cast<size_t>(n));
+  std::iota(falling.begin(), falling.end(), 0);
+  if (options.order != Order::kNone)
+    std::stable_sort(falling.begin(), falling.end(),
+                     [&](int32_t a, int32_t b) { return diag[static_cast<size_t>(a)] > diag[static_cast<size_t>(b)]; });
+
+  f.natural.resize(static_cast<size_t>(n));
+  f.order.resize(static_cast<size_t>(n));
+  if (options.order == Order::kGidx) {
+    f.natural = falling;
+    for (int64_t j = 0; j < n; j++) f.order[static_cast<size_t>(j)] = static_cast<int32_t>(n - 1 - j);
+  } else {
+    std::iota(f.natural.begin(), f.natural.end(), 0);
+    for (int64_t j = 0; j < n; j++) f.order[static_cast<size_t>(j)] = falling[static_cast<size_t>(n - 1 - j)];
+  }
+
+  f.h = Matrix(n, n);
+  f.diag.resize(static_cast<size_t>(n));
+  QZ_TRY(parallel_for(context, static_cast<uint32_t>(ceil_div(n, 64)), [&](uint32_t task, uint32_t) {
+    for (int64_t i = task * 64; i < std::min<int64_t>(n, task * 64 + 64); i++) {
+      const float* src = stats.h.row(f.natural[static_cast<size_t>(i)]);
+      float* dst = f.h.row(i);
+      for (int64_t j = 0; j < n; j++) dst[j] = src[f.natural[static_cast<size_t>(j)]] * inv;
+      f.diag[static_cast<size_t>(i)] = dst[i];
+    }
+    return Status();
+  }));
+
+  // A dead column has a zero row and column: damping alone makes it a column of its own.
+  f.lower = Matrix(n, n);
+  for (f.damp = options.damp;; f.damp_steps++) {
+    if (try_factor(f, f.damp * mean, &f.lower)) break;
+    if (f.damp >= kMaxDamp)
+      return error(Code::kNumeric,
+                   "the Hessian of %lld columns from %lld tokens is not positive definite, even with damping %g of its "
+                   "mean diagonal",
+                   static_cast<long long>(n), static_cast<long long>(stats.tokens), f.damp);
+    f.damp = std::min(kMaxDamp, std::max(f.damp, 1e-4) * 10);
+  }
+  for (int64_t i = 0; i < n; i++) {
+    f.h.row(i)[i] += static_cast<float>(f.damp * mean);
+    std::memset(f.lower.row(i) + i + 1, 0, static_cast<size_t>(n - 1 - i) * sizeof(float));
+  }
+  return f;
+}
+
+Status solve_rows(const Context& context, const HessianFactor& factor, Matrix* y, Progress* progress) {
+  constexpr int64_t kRows = 64;
+  const int64_t n = factor.cols;
+  return parallel_for(
+      context, static_cast<uint32_t>(ceil_div(y->rows(), kRows)),
+      [&](uint32_t task, uint32_t) {
+        const int64_t r0 = task * kRows, rows = std::min(kRows, y->rows() - r0);
+        Matrix b(rows, n);  // factor order; row-major [rows][n] is LAPACK's column-major n x rows
+        for (int64_t r = 0; r < rows; r++)
+          for (int64_t j = 0; j < n; j++) b.row(r)[j] = y->row(r0 + r)[factor.order[static_cast<size_t>(j)]];
+        const int size = static_cast<int>(n), count = static_cast<int>(rows);
+        int info = 0;
+        spotrs_("U", &size, &count, factor.lower.data(), &size, b.data(), &size, &info, 1);
+        for (int64_t r = 0; r < rows; r++)
+          for (int64_t j = 0; j < n; j++) y->row(r0 + r)[factor.order[static_cast<size_t>(j)]] = b.row(r)[j];
+        return info == 0 ? Status() : error(Code::kInternal, "spotrs: argument %d", -info);
+      },
+      progress);
+}
+
+}  // namespace qz

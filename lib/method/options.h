@@ -1,0 +1,28 @@
+// Every lever of the solver, with no zero meaning "default" any more: lib/run fills in what docs/accuracy.md measured.
+#pragma once
+#include <cstdint>
+
+namespace qz {
+
+enum class Order : int32_t { kNone = 1, kStatic = 2, kGidx = 3 };
+enum class Method : int32_t { kDefault = 0, kKeep = 1, kRtn = 2, kGptq = 3 };  // equals qz_method
+
+constexpr double kChosen = -2;  // drift, residual: chosen per module on the held-out tokens
+
+struct GptqOptions {
+  int32_t block = 128;
+  Order order = Order::kStatic;
+  int32_t sweeps = 4;  // 0 = none
+  bool search = true;  // range search weighted by diag(H); false: min-max
+  bool signed_grid = true;
+  bool refit = true;
+  bool allow_rtn_fallback = false;
+  bool token_weight = false;
+  double damp = 0.01;
+  double drift = kChosen;     // 0 = off
+  double residual = kChosen;  // 0 = off
+
+  bool two_streams() const { return drift != 0 || residual != 0; }
+};
+
+}  // namespace qz
