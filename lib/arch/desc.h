@@ -13,8 +13,14 @@ enum class MlpKind : int32_t { kGated, kPlain };  // down(act(gate x) * up x)  |
 struct ConfigKeys {
   std::string_view hidden = "hidden_size", layers = "num_hidden_layers", heads = "num_attention_heads",
                    kv_heads = "num_key_value_heads", head_dim = "head_dim", intermediate = "intermediate_size",
-                   vocab = "vocab_size", max_seq = "max_position_embeddings", norm_eps = "rms_norm_eps",
-                   activation = "hidden_act", embed_dim = "", norm_first = "";  // norm_first: bool key, e.g. OPT's do_layer_norm_before
+                   vocab = "vocab_size", max_seq = "max_position_embeddings",
+                   norm_eps = "rms_norm_eps",  // norm_eps "": 1e-5, PyTorch's LayerNorm
+      activation = "hidden_act", embed_dim = "";
+  std::string_view norm_first =
+      "";  // bool; false: norms follow the residual additions, none after the last block (OPT)
+  std::string_view no_final_norm = "";  // bool; true: no norm after the last block (OPT)
+  std::string_view window = "";         // tokens of sliding attention; null = full
+  std::string_view use_window = "";     // bool, false when absent: does the window count at all (Qwen)
 };
 
 // Tensor names without ".weight"/".bias"; {} in `layer` is the block number; names inside a block are relative to it.
@@ -34,12 +40,11 @@ struct ArchDesc {
 
   NormKind norm = NormKind::kRms;
   PositionKind position = PositionKind::kRope;
-  int32_t position_offset = 0;   // learned positions: row = position + offset (OPT: 2)
+  int32_t position_offset = 0;  // learned positions: row = position + offset (OPT: 2)
   MlpKind mlp = MlpKind::kGated;
-  bool sliding_window = false;   // honours config "sliding_window" (Mistral; Qwen with use_sliding_window)
-  bool default_layer_eps = false;// the config has no epsilon: 1e-5 (OPT)
-  bool default_tied = false;     // tie_word_embeddings when the config does not say (transformers: OPT true, llama false)
-  ConfigKeys keys;
+  int32_t default_window = 0;  // sliding attention when keys.window is absent (Mistral: 4096); 0 = full
+  bool default_tied = false;   // tie_word_embeddings when the config does not say (transformers: OPT true, llama false)
+  ConfigKeys keys = {};
 };
 
 }  // namespace qz
