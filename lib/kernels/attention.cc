@@ -1,0 +1,168 @@
+#include <algorithm>
+#include <limits>
+
+#include "base/checked.h"
+#include "kernels/engines.h"
+#include "kernels/ops.h"
+
+namespace qz {
+namespace {
+
+// Blocks of a prompt's attention: all buffers together are 128 KiB of stack. Multiples of every engine's mr and nr.
+constexpr int64_t kQueryBlock = 96, kKeyBlock = 64, kDepth = 128;
+// From this many queries on, packing pays.
+constexpr int64_t kFewQueries = 4;
+
+struct Head {
+  const float* q;
+  int64_t q_stride;
+  const float* k;
+  const float* v;
+  int64_t kv_stride;
+  int64_t head_dim;
+  float scale;
+  float* out;
+  int64_t out_stride;
+};
+
+// One query against keys [begin, end): scores, softmax, weighted sum of the values.
+void attend_one(const Head& h, int64_t query, int64_t begin, int64_t end, float* scores) {
+  const Engine& e = engine();
+  const int64_t n = end - begin;
+  std::fill(scores, scores + n, 0.0f);
+  e.gemm->dots(h.k + begin * h.kv_stride, h.kv_stride, n, h.q + query * h.q_stride, h.head_dim, scores);
+  e.ops->scale(scores, h.scale, n);
+  const float sum = e.ops->exp_minus(scores, e.ops->max(scores, n), n, scores);
+  e.ops->scale(scores, 1.0f / sum, n);
+  e.gemm->combine(scores, h.v + begin * h.kv_stride, h.kv_stride, n, h.head_dim, h.out + query * h.out_stride);
+}
+
+// Up to kQueryBlock queries: keys in blocks, with the running maximum and sum of each row (Milakov and Gimelshein,
+// arXiv 1805.02867), both products through the micro-kernel of the dense products.
+class Block {
+ public:
+  Block(const Head& head, int64_t query, int64_t count)
+      : h_(head), gemm_(*engine().gemm), ops_(*engine().ops), query_(query), count_(count) {
+    for (int64_t i = 0; i < count; ++i) {
+      largest_[i] = -std::numeric_limits<float>::infinity();
+      sum_[i] = 0;
+      std::fill_n(out(i), h_.head_dim, 0.0f);
+    }
+  }
+
+  // Row i sees keys [begin[i], end[i]) of all; this adds those in [key, key + keys).
+  void add(int64_t key, int64_t keys, int64_t first, int64_t window) {
+    score(key, keys);
+    for (int64_t i = 0; i < count_; ++i) {
+      const int64_t position = first + query_ + i;
+      const int64_t begin = window > 0 ? std::max<int64_t>(position - window + 1 - key, 0) : 0;
+      weigh(i, std::min(begin, keys), std::clamp<int64_t>(position + 1 - key, 0, keys), keys);
+    }
+    combine(key, keys);
+  }
+
+  void finish() {
+    for (int64_t i = 0; i < count_; ++i) ops_.scale(out(i), 1.0f / sum_[i], h_.head_dim);
+  }
+
+ private:
+  float* out(int64_t i) { return h_.out + (query_ + i) * h_.out_stride; }
+
+  // scores_ = scale * q k^T.
+  void score(int64_t key, int64_t keys) {
+    const int64_t mr = gemm_.mr, nr = gemm_.nr;
+    std::fill_n(scores_, count_ * kKeyBlock, 0.0f);
+    for (int64_t d = 0; d < h_.head_dim; d += kDepth) {
+      const int64_t depth = std::min(kDepth, h_.head_dim - d);
+      if (packed_ != d) {  // with one block of depth the queries are packed once for all keys
+        for (int64_t i = 0; i < count_; i += mr) {
+          gemm_.pack_across(h_.q + (query_ + i) * h_.q_stride + d, h_.q_stride, std::min(mr, count_ - i), mr, depth,
+                            left_ + i * depth);
+        }
+        packed_ = d;
+      }
+      for (int64_t j = 0; j < keys; j += nr) {
+        const int64_t n = std::min(nr, keys - j);
+        gemm_.pack_across(h_.k + (key + j) * h_.kv_stride + d, h_.kv_stride, n, nr, depth, right_);
+        for (int64_t i = 0; i < count_; i += mr) {
+          gemm_.tile(depth, left_ + i * depth, right_, h_.scale, std::min(mr, count_ - i), n,
+                     scores_ + i * kKeyBlock + j, kKeyBlock);
+        }
+      }
+    }
+  }
+
+  // Row i of scores_ becomes exp(score - running maximum) on [begin, end) and 0 elsewhere.
+  void weigh(int64_t i, int64_t begin, int64_t end, int64_t keys) {
+    float* row = scores_ + i * kKeyBlock;
+    if (begin >= end) {
+      std::fill_n(row, keys, 0.0f);
+      return;
+    }
+    const float before = largest_[i];
+    largest_[i] = std::max(before, ops_.max(row + begin, end - begin));
+    std::fill(row, row + begin, 0.0f);
+    std::fill(row + end, row + keys, 0.0f);
+    const float sum = ops_.exp_minus(row + begin, largest_[i], end - begin, row + begin);
+    if (largest_[i] == before) {
+      sum_[i] += sum;
+      return;
+    }
+    float shrink = 0;
+    ops_.exp_minus(&before, largest_[i], 1, &shrink);
+    sum_[i] = sum_[i] * shrink + sum;
+    ops_.scale(out(i), shrink, h_.head_dim);
+  }
+
+  // out += scores_ v.
+  void combine(int64_t key, int64_t keys) {
+    const int64_t mr = gemm_.mr, nr = gemm_.nr;
+    for (int64_t i = 0; i < count_; i += mr) {
+      gemm_.pack_across(scores_ + i * kKeyBlock, kKeyBlock, std::min(mr, count_ - i), mr, keys, weights_ + i * keys);
+    }
+    for (int64_t j = 0; j < h_.head_dim; j += nr) {
+      const int64_t n = std::min(nr, h_.head_dim - j);
+      gemm_.pack_along(h_.v + key * h_.kv_stride + j, h_.kv_stride, n, nr, keys, right_);
+      for (int64_t i = 0; i < count_; i += mr) {
+        gemm_.tile(keys, weights_ + i * keys, right_, 1.0f, std::min(mr, count_ - i), n, out(i) + j, h_.out_stride);
+      }
+    }
+  }
+
+  const Head& h_;
+  const GemmKernels& gemm_;
+  const OpsKernels& ops_;
+  const int64_t query_, count_;
+  int64_t packed_ = -1;
+  float largest_[kQueryBlock], sum_[kQueryBlock];
+  alignas(64) float left_[kQueryBlock * kDepth];
+  alignas(64) float right_[kKeyBlock * kDepth];
+  alignas(64) float scores_[kQueryBlock * kKeyBlock];
+  alignas(64) float weights_[kQueryBlock * kKeyBlock];
+};
+
+}  // namespace
+
+void attention_head(const float* q, int64_t q_stride, const float* k, const float* v, int64_t kv_stride, int64_t first,
+                    int64_t queries, int64_t head_dim, float scale, int64_t window, float* scratch, float* out,
+                    int64_t out_stride) {
+  const Head head = {q, q_stride, k, v, kv_stride, head_dim, scale, out, out_stride};
+  const auto begin_of = [&](int64_t query) {
+    return window > 0 ? std::max<int64_t>(first + query - window + 1, 0) : int64_t{0};
+  };
+  if (queries < kFewQueries) {
+    for (int64_t i = 0; i < queries; ++i) attend_one(head, i, begin_of(i), first + i + 1, scratch);
+    return;
+  }
+  for (int64_t i = 0; i < queries; i += kQueryBlock) {
+    const int64_t count = std::min(kQueryBlock, queries - i);
+    Block block(head, i, count);
+    const int64_t end = first + i + count;
+    for (int64_t key = begin_of(i) / kKeyBlock * kKeyBlock; key < end; key += kKeyBlock) {
+      block.add(key, std::min(kKeyBlock, end - key), first, window);
+    }
+    block.finish();
+  }
+}
+
+}  // namespace qz

@@ -1,0 +1,75 @@
+#include "kernels/engines.h"
+
+#include <atomic>
+#include <string_view>
+
+#include "kernels/gemm.h"
+
+namespace qz {
+
+extern const GemmKernels kGemmAvx512, kGemmAvx2, kGemmRef;
+extern const OpsKernels kOpsAvx512, kOpsAvx2, kOpsRef;
+
+namespace {
+
+bool always() { return true; }
+#if defined(__x86_64__)
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
+}
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+#endif
+
+constexpr Engine kEngines[] = {
+    // best first
+#if defined(__x86_64__)
+    {"avx512", has_avx512, &kGemmAvx512, &kOpsAvx512},
+    {"avx2", has_avx2, &kGemmAvx2, &kOpsAvx2},
+#endif
+    {"ref", always, &kGemmRef, &kOpsRef},
+};
+
+const Engine* best() {
+  for (const Engine& candidate : kEngines) {
+    if (candidate.available()) return &candidate;
+  }
+  return nullptr;  // never: "ref" is always available
+}
+
+std::atomic<const Engine*> g_engine{nullptr};
+
+}  // namespace
+
+const Engine* engines(int* count) {
+  *count = static_cast<int>(sizeof kEngines / sizeof kEngines[0]);
+  return kEngines;
+}
+
+const Engine& engine() {
+  const Engine* current = g_engine.load(std::memory_order_relaxed);
+  if (!current) {
+    current = best();
+    g_engine.store(current, std::memory_order_relaxed);
+  }
+  return *current;
+}
+
+const char* gemm_engine() { return engine().name; }
+
+bool force_gemm_engine(const char* name) {
+  const std::string_view wanted(name);
+  if (wanted.empty()) {
+    g_engine.store(best(), std::memory_order_relaxed);
+    return true;
+  }
+  for (const Engine& candidate : kEngines) {
+    if (wanted != candidate.name) continue;
+    if (!candidate.available()) return false;
+    g_engine.store(&candidate, std::memory_order_relaxed);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace qz

@@ -1,0 +1,56 @@
+// What one instruction set brings to the dense products: micro-kernels without allocation, threads or dispatch. The
+// bodies are written once (gemm_body.h, ops_body.h) and compiled once per instruction set; engines.cc lists them best
+// first.
+#pragma once
+#include <cstdint>
+
+namespace qz {
+
+// Panels: op(A) is packed as [k][mr] and op(B) as [k][nr], the last panel padded with zeros, so that a tile needs no
+// bounds.
+struct GemmKernels {
+  const char* name;
+  int64_t mr, nr;
+
+  // From a source whose k runs along memory (element (i, k) at src[i * stride + k]): rows [0, count) into one panel of
+  // `width` (mr or nr) columns, k in [0, kc).
+  void (*pack_across)(const float* src, int64_t stride, int64_t count, int64_t width, int64_t kc, float* panel);
+  // From a source whose k runs across rows (element (i, k) at src[k * stride + i]).
+  void (*pack_along)(const float* src, int64_t stride, int64_t count, int64_t width, int64_t kc, float* panel);
+
+  // c[i][j] += alpha * sum_k a[k][i] * b[k][j] for i < m <= mr, j < n <= nr; k ascends, the sum starts at 0.
+  void (*tile)(int64_t kc, const float* a, const float* b, float alpha, int64_t m, int64_t n, float* c,
+               int64_t c_stride);
+
+  // out[i] += sum_k x[i * x_stride + k] * w[k] for i < m: the path for few rows, where packing would not pay.
+  void (*dots)(const float* x, int64_t x_stride, int64_t m, const float* w, int64_t k, float* out);
+
+  // out[j] = sum_i p[i] * rows[i * stride + j] for j < n, i < count ascending.
+  void (*combine)(const float* p, const float* rows, int64_t stride, int64_t count, int64_t n, float* out);
+};
+
+// The element-wise operations and sums. Every engine gives the same bits: sums run in 16 lanes whatever the vector
+// width.
+struct OpsKernels {
+  float (*max)(const float* x, int64_t n);  // n >= 1
+  float (*exp_minus)(const float* x, float shift, int64_t n,
+                     float* out);                                  // out = exp(x - shift); returns the sum of out
+  double (*sum_exp_f64)(const float* x, double shift, int64_t n);  // sum of exp(x - shift), all in float64
+  double (*sum_squares)(const float* x, double shift, int64_t n);  // sum of (x - shift)^2 in float64
+  double (*sum)(const float* x, int64_t n);                        // in float64
+  void (*silu)(const float* x, int64_t n, float* out);
+  void (*gelu_tanh)(const float* x, int64_t n, float* out);
+  void (*scale)(float* x, float factor, int64_t n);
+};
+
+struct Engine {
+  const char* name;  // "avx512" "avx2" "ref"
+  bool (*available)();
+  const GemmKernels* gemm;
+  const OpsKernels* ops;
+};
+
+const Engine* engines(int* count);  // best first; "ref" is always the last and always available
+const Engine& engine();             // the one in use
+
+}  // namespace qz

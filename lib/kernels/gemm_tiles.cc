@@ -1,0 +1,108 @@
+#include "kernels/gemm_tiles.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/checked.h"
+#include "kernels/engines.h"
+#include "kernels/scratch.h"
+
+namespace qz {
+namespace {
+
+// A block of op(B), kDepth x kMaxCols floats = 512 KiB, is packed once and stays in the second-level cache while panels
+// of op(A), packed into the first-level cache one by one, run over it.
+constexpr int64_t kDepth = 256, kMaxCols = 512, kMaxRows = 1024;
+// Tiles shrink until there are this many, for the balance between threads, but not below kMinSide.
+constexpr int64_t kMinTasks = 16, kMinSide = 96;
+
+struct Tile {
+  int64_t i0, i1, j0, j1;
+};
+
+std::vector<Tile> grid(const Product& p, const GemmKernels& kernels) {
+  int64_t rows = std::min(p.m, kMaxRows), cols = std::min(p.n, kMaxCols);
+  const int64_t wanted = p.lower_only ? 2 * kMinTasks : kMinTasks;
+  while (ceil_div(p.m, rows) * ceil_div(p.n, cols) < wanted && std::max(rows, cols) > kMinSide) {
+    int64_t& side = rows >= cols ? rows : cols;
+    side = ceil_div(side, 2);
+  }
+  // Even shares, in whole panels.
+  rows = round_up(ceil_div(p.m, ceil_div(p.m, rows)), kernels.mr);
+  cols = round_up(ceil_div(p.n, ceil_div(p.n, cols)), kernels.nr);
+  std::vector<Tile> tiles;
+  for (int64_t i = 0; i < p.m; i += rows) {
+    for (int64_t j = 0; j < p.n; j += cols) {
+      const int64_t i1 = std::min(i + rows, p.m);
+      if (p.lower_only && i1 - 1 < j) break;
+      tiles.push_back({i, i1, j, std::min(j + cols, p.n)});
+    }
+  }
+  return tiles;
+}
+
+// Elements [i, i + count) x [k, k + depth) into one panel of `width`. rows: room for count * depth floats, for kFetch
+// only.
+void pack(const GemmKernels& kernels, const Factor& f, int64_t i, int64_t count, int64_t width, int64_t k,
+          int64_t depth, float* rows, float* panel) {
+  switch (f.layout) {
+    case Factor::Layout::kAcross:
+      return kernels.pack_across(f.data + i * f.stride + k, f.stride, count, width, depth, panel);
+    case Factor::Layout::kAlong:
+      return kernels.pack_along(f.data + k * f.stride + i, f.stride, count, width, depth, panel);
+    case Factor::Layout::kFetch:
+      for (int64_t r = 0; r < count; ++r) f.weight->fetch(f.weight->self, i + r, k, k + depth, rows + r * depth);
+      return kernels.pack_across(rows, depth, count, width, depth, panel);
+  }
+}
+
+void initialize(const Product& p, const Tile& tile) {
+  for (int64_t i = tile.i0; i < tile.i1; ++i) {
+    float* row = p.c + i * p.c_stride;
+    if (p.bias) {
+      std::copy(p.bias + tile.j0, p.bias + tile.j1, row + tile.j0);
+    } else {
+      std::fill(row + tile.j0, row + tile.j1, 0.0f);
+    }
+  }
+}
+
+Status run_tile(const Product& p, const GemmKernels& kernels, const Tile& tile) {
+  const int64_t mr = kernels.mr, nr = kernels.nr;
+  const int64_t strips = ceil_div(tile.j1 - tile.j0, nr);
+  float* b_panels = thread_scratch(static_cast<size_t>(kDepth * (strips * nr + nr + mr)));
+  if (!b_panels) return error(Code::kOutOfMemory, "no memory for the panels of a matrix product");
+  float* a_panel = b_panels + kDepth * strips * nr;
+  float* rows = a_panel + kDepth * mr;
+  if (!p.accumulate) initialize(p, tile);
+  for (int64_t k = 0; k < p.k; k += kDepth) {
+    const int64_t depth = std::min(kDepth, p.k - k);
+    for (int64_t s = 0; s < strips; ++s) {
+      const int64_t j = tile.j0 + s * nr;
+      pack(kernels, p.b, j, std::min(nr, tile.j1 - j), nr, k, depth, rows, b_panels + s * nr * depth);
+    }
+    for (int64_t i = tile.i0; i < tile.i1; i += mr) {
+      const int64_t m = std::min(mr, tile.i1 - i);
+      pack(kernels, p.a, i, m, mr, k, depth, rows, a_panel);
+      for (int64_t s = 0; s < strips; ++s) {
+        const int64_t j = tile.j0 + s * nr;
+        kernels.tile(depth, a_panel, b_panels + s * nr * depth, p.alpha, m, std::min(nr, tile.j1 - j),
+                     p.c + i * p.c_stride + j, p.c_stride);
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Status run_product(const Context& context, const Product& product, Progress* progress) {
+  if (product.m == 0 || product.n == 0) return {};
+  const GemmKernels& kernels = *engine().gemm;
+  const std::vector<Tile> tiles = grid(product, kernels);
+  return parallel_for(
+      context, static_cast<uint32_t>(tiles.size()),
+      [&](uint32_t index, uint32_t) { return run_tile(product, kernels, tiles[index]); }, progress);
+}
+
+}  // namespace qz

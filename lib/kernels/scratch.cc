@@ -1,0 +1,27 @@
+#include "kernels/scratch.h"
+
+#include <cstdlib>
+
+namespace qz {
+namespace {
+
+struct Buffer {
+  float* data = nullptr;
+  size_t floats = 0;
+  ~Buffer() { std::free(data); }
+};
+
+}  // namespace
+
+float* thread_scratch(size_t floats) {
+  thread_local Buffer buffer;
+  if (buffer.floats < floats) {
+    std::free(buffer.data);
+    const size_t bytes = (floats * sizeof(float) + 63) / 64 * 64;
+    buffer.data = static_cast<float*>(std::aligned_alloc(64, bytes));
+    buffer.floats = buffer.data ? floats : 0;
+  }
+  return buffer.data;
+}
+
+}  // namespace qz

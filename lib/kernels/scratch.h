@@ -1,0 +1,12 @@
+// Working memory of the calling thread for packed panels: allocated once, kept for the next task, freed when the thread
+// ends.
+#pragma once
+#include <cstddef>
+
+namespace qz {
+
+// At least `floats` floats, 64-byte aligned, contents undefined; null when there is no memory. The next call on the
+// same thread takes it back: one user at a time, never across a call that may use it too.
+float* thread_scratch(size_t floats);
+
+}  // namespace qz
