@@ -1,6 +1,5 @@
 #include "io/checkpoint.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -9,7 +8,7 @@
 
 #include "io/repository.h"
 #include "io/shard_index.h"
-#include "io/system.h"
+#include "io/tree.h"
 #include "tensor/convert.h"
 
 namespace qz {
@@ -215,19 +214,7 @@ Status Checkpoint::check_unchanged() const {
 
 Result<std::vector<std::string>> Checkpoint::side_files() const {
   QZ_ASSIGN(const Repository repository, Repository::open(dir_));
-  DIR* stream = ::opendir(dir_.c_str());
-  if (!stream) return system_error("cannot list", dir_);
-  std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = ::readdir(stream)) {
-    names.emplace_back(entry->d_name);
-    errno = 0;
-  }
-  const int failure = errno;
-  ::closedir(stream);
-  if (failure != 0) return system_error("cannot list", dir_, failure);
-
-  std::sort(names.begin(), names.end());
+  QZ_ASSIGN(const std::vector<std::string> names, list_directory(dir_));
   std::vector<std::string> kept;
   for (const std::string& name : names) {
     if (!is_side_file(name)) continue;

@@ -21,6 +21,7 @@ class ShardWriter {
   // Splits `tensors` (kept in the given order between shards; each shard inside is ordered like the reference writer) at
   // shard_bytes (0 = 5e9), creates the files with their headers. One shard: model.safetensors, no index; else
   // model-00001-of-0000N.safetensors and model.safetensors.index.json.
+  ~ShardWriter();
   static Result<std::unique_ptr<ShardWriter>> create(StagingDir* staging, std::vector<TensorSpec> tensors, uint64_t shard_bytes);
   // Bytes that create() will need on disk, headers and index included, for the preflight check.
   static uint64_t total_bytes(const std::vector<TensorSpec>& tensors);
