@@ -55,6 +55,17 @@ void fetch_dense(const void* self, int64_t row, int64_t c0, int64_t c1, float* o
   to_f32(static_cast<const uint8_t*>(w.data) + (row * w.cols + c0) * bytes, w.dtype, static_cast<size_t>(c1 - c0), out);
 }
 
+// A float32 matrix is packed from where it lies, without a copy.
+Factor rows_of(const WeightRows& w) {
+  if (w.fetch == fetch_dense) {
+    const auto& dense = *static_cast<const DenseWeight*>(w.self);
+    if (dense.dtype == DType::kF32) {
+      return {Factor::Layout::kAcross, static_cast<const float*>(dense.data), dense.cols, nullptr};
+    }
+  }
+  return {Factor::Layout::kFetch, nullptr, 0, &w};
+}
+
 }  // namespace
 
 WeightRows weight_rows(const DenseWeight& weight) {
@@ -70,7 +81,7 @@ Status gemm_nt(const Context& context, MatrixView x, const WeightRows& w, const 
   if (accumulate && bias) add_bias(x, w, bias, y, y_stride);
   Product product;
   product.a = {Factor::Layout::kAcross, x.data, x.stride, nullptr};
-  product.b = {Factor::Layout::kFetch, nullptr, 0, &w};
+  product.b = rows_of(w);
   product.m = x.rows, product.n = w.rows, product.k = x.cols;
   product.accumulate = accumulate, product.bias = bias;
   product.c = y, product.c_stride = y_stride;

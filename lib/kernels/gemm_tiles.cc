@@ -35,7 +35,7 @@ std::vector<Tile> grid(const Product& p, const GemmKernels& kernels) {
     for (int64_t j = 0; j < p.n; j += cols) {
       const int64_t i1 = std::min(i + rows, p.m);
       if (p.lower_only && i1 - 1 < j) break;
-      tiles.push_back({i, i1, j, std::min(j + cols, p.n)});
+      tiles.push_back({i, i1, j, std::min({j + cols, p.n, p.lower_only ? i1 : p.n})});
     }
   }
   return tiles;
@@ -86,6 +86,7 @@ Status run_tile(const Product& p, const GemmKernels& kernels, const Tile& tile) 
       pack(kernels, p.a, i, m, mr, k, depth, rows, a_panel);
       for (int64_t s = 0; s < strips; ++s) {
         const int64_t j = tile.j0 + s * nr;
+        if (p.lower_only && i + m - 1 < j) break;
         kernels.tile(depth, a_panel, b_panels + s * nr * depth, p.alpha, m, std::min(nr, tile.j1 - j),
                      p.c + i * p.c_stride + j, p.c_stride);
       }
