@@ -9,13 +9,14 @@ enum class NormKind : int32_t { kRms, kLayer };
 enum class PositionKind : int32_t { kRope, kLearned };
 enum class MlpKind : int32_t { kGated, kPlain };  // down(act(gate x) * up x)  |  down(act(up x))
 
-// Keys of config.json where families differ. The first that exists is used; "" = the family has none.
+// Keys of config.json where families differ; "" = the family has none.
 struct ConfigKeys {
-  std::string_view hidden = "hidden_size", layers = "num_hidden_layers", heads = "num_attention_heads",
-                   kv_heads = "num_key_value_heads", head_dim = "head_dim", intermediate = "intermediate_size",
-                   vocab = "vocab_size", max_seq = "max_position_embeddings",
-                   norm_eps = "rms_norm_eps",  // norm_eps "": 1e-5, PyTorch's LayerNorm
-      activation = "hidden_act", embed_dim = "";
+  std::string_view hidden = "hidden_size", layers = "num_hidden_layers", vocab = "vocab_size";
+  std::string_view heads = "num_attention_heads", kv_heads = "num_key_value_heads", head_dim = "head_dim";
+  std::string_view intermediate = "intermediate_size", max_seq = "max_position_embeddings";
+  std::string_view activation = "hidden_act";
+  std::string_view norm_eps = "rms_norm_eps";  // "": 1e-5, PyTorch's LayerNorm
+  std::string_view embed_dim = "";             // width of the embedding when it is projected (OPT-350m)
   std::string_view norm_first =
       "";  // bool; false: norms follow the residual additions, none after the last block (OPT)
   std::string_view no_final_norm = "";  // bool; true: no norm after the last block (OPT)

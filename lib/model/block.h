@@ -1,5 +1,6 @@
-// One transformer block in memory and its forward pass, cut at the four places where a linear layer reads: attention in, attention
-// out, mlp in, mlp out. The same code runs plain evaluation, the staged quantization forward, and sessions with a KV cache.
+// One transformer block in memory and its forward pass, cut at the four places where a linear layer reads: attention
+// in, attention out, mlp in, mlp out. The same code runs plain evaluation, the staged quantization forward, and
+// sessions with a KV cache.
 #pragma once
 #include <array>
 #include <memory>
@@ -42,13 +43,15 @@ struct Block {
   const Linear& at(Role role) const { return const_cast<Block*>(this)->at(role); }
 };
 
-// Reads block `layer`. plain = true: linears are taken as the original's even when the model has canonical matrices in memory.
+// Reads block `layer`. plain = true: linears are taken as the original's even when the model has canonical matrices in
+// memory.
 Result<Block> load_block(const Model& model, int64_t layer);
 
-// The rows of several sequences, back to back. first[i] = absolute position of the sequence's first row (0 unless a KV cache is used).
+// The rows of several sequences, back to back. first[i] = absolute position of the sequence's first row (0 unless a KV
+// cache is used).
 struct Sequences {
-  std::vector<int64_t> start;   // start[i] = first row of sequence i; start.back() = total rows
-  std::vector<int64_t> first;   // empty = all zero
+  std::vector<int64_t> start;  // start[i] = first row of sequence i; start.back() = total rows
+  std::vector<int64_t> first;  // empty = all zero
   int64_t count() const { return static_cast<int64_t>(start.size()) - 1; }
   int64_t rows() const { return start.back(); }
   int64_t length(int64_t i) const { return start[static_cast<size_t>(i + 1)] - start[static_cast<size_t>(i)]; }
@@ -60,19 +63,21 @@ struct LayerCache {
   std::vector<Matrix> keys, values;  // one per sequence
 };
 
-// cos/sin tables for positions [0, n): rows of rotary_dim/2, scaled by yarn's attention factor. seq_len: dynamic scaling looks at it.
+// cos/sin tables for positions [0, n): rows of rotary_dim/2, scaled by yarn's attention factor. seq_len: dynamic
+// scaling looks at it.
 struct RopeTable {
   int64_t half = 0, positions = 0;
   std::vector<float> cos, sin;
 };
 RopeTable make_rope_table(const ModelConfig& config, int64_t positions);
 
-// --- the stages. All row-major, rows = sequences.rows(); r is the residual stream [rows][hidden]. -----------------------------------
-// x = what q, k, v read (norm of r, or r itself when the norm comes after).
+// --- the stages. All row-major, rows = sequences.rows(); r is the residual stream [rows][hidden].
+// ----------------------------------- x = what q, k, v read (norm of r, or r itself when the norm comes after).
 Status attention_input(const Model& model, const Block& block, MatrixView r, float* x);
-// a = what o reads [rows][heads * head_dim]: from q, k, v projections of x. cache may be null (each sequence starts at position 0).
-Status attention_mix(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences, MatrixView x,
-                     LayerCache* cache, float* a, Progress* progress = nullptr);
+// a = what o reads [rows][heads * head_dim]: from q, k, v projections of x. cache may be null (each sequence starts at
+// position 0).
+Status attention_mix(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,
+                     MatrixView x, LayerCache* cache, float* a, Progress* progress = nullptr);
 // r += o(a), then the norm if it comes after.
 Status attention_output(const Model& model, const Block& block, MatrixView a, float* r, Progress* progress = nullptr);
 // x = what gate and up read.
@@ -83,15 +88,17 @@ Status mlp_mix(const Model& model, const Block& block, MatrixView x, float* m, P
 Status mlp_output(const Model& model, const Block& block, MatrixView m, float* r, Progress* progress = nullptr);
 
 // All of it, in place on r.
-Status block_forward(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences, LayerCache* cache,
-                     float* r, Progress* progress = nullptr);
+Status block_forward(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,
+                     LayerCache* cache, float* r, Progress* progress = nullptr);
 
-// --- the ends ------------------------------------------------------------------------------------------------------------------------
+// --- the ends
+// ------------------------------------------------------------------------------------------------------------------------
 // What stands before the first block and after the last one. Kept in the checkpoint's dtype.
 class Ends {
  public:
   static Result<Ends> load(const Model& model);
-  // r[rows][hidden] = embedding (+ learned position) (+ project_in). kInvalidArgument names sequence and position of a bad id.
+  // r[rows][hidden] = embedding (+ learned position) (+ project_in). kInvalidArgument names sequence and position of a
+  // bad id.
   Status embed(const Model& model, const Sequences& sequences, const int32_t* ids, float* r) const;
   // logits[rows][vocab] of the rows of r: final norm, project_out, head. Call with few hundred rows at a time.
   Status logits(const Model& model, MatrixView r, float* logits, Progress* progress = nullptr) const;

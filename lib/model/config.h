@@ -17,27 +17,29 @@ enum class RopeKind : int32_t { kDefault, kLinear, kDynamic, kLlama3, kYarn };
 struct RopeConfig {
   RopeKind kind = RopeKind::kDefault;
   double theta = 10000;
-  double factor = 1, low_freq_factor = 1, high_freq_factor = 4;           // llama3 uses all three
-  double original_max_seq = 0;                                            // llama3, yarn, dynamic
+  double factor = 1, low_freq_factor = 1, high_freq_factor = 4;                                // llama3 uses all three
+  double original_max_seq = 0;                                                                 // llama3, yarn, dynamic
   double beta_fast = 32, beta_slow = 1, attention_factor = 0, mscale = 0, mscale_all_dim = 0;  // yarn; 0 = not given
-  bool truncate = true;                                                   // yarn
-  double partial = 1;                                                     // partial_rotary_factor
+  bool truncate = true;                                                                        // yarn
+  double partial = 1;                                                                          // partial_rotary_factor
 };
 
 struct ModelConfig {
   int64_t hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0, vocab = 0, max_seq = 0;
-  int64_t embed_dim = 0;              // == hidden unless the family projects (OPT-350m)
+  int64_t embed_dim = 0;  // == hidden unless the family projects (OPT-350m)
   double norm_eps = 1e-6;
   Activation activation = Activation::kSilu;
-  bool tied = false;                  // the head is the embedding
-  bool norm_first = true;             // false: norm after the residual addition (OPT-350m)
+  bool tied = false;       // the head is the embedding
+  bool norm_first = true;  // false: norm after the residual addition (OPT-350m)
+  bool final_norm = true;  // false: none after the last block (OPT-350m)
   RopeConfig rope;
-  std::vector<int64_t> window;        // per layer; 0 = full attention
-  DType dtype = DType::kF32;          // of the checkpoint, as config.json says
-  int64_t bos = -1, eos = -1;         // -1: not given
+  std::vector<int64_t> window;  // per layer; 0 = full attention
+  DType dtype = DType::kF32;    // of the checkpoint, as config.json says
+  int64_t bos = -1, eos = -1;   // -1: not given
 };
 
 // One message lists every missing key; absurd numbers meet context.limits first (reliability rules CF02 … CF06).
-Result<ModelConfig> parse_model_config(const Context& context, const Json& config, const ArchDesc& desc, const std::string& file);
+Result<ModelConfig> parse_model_config(const Context& context, const Json& config, const ArchDesc& desc,
+                                       const std::string& file);
 
 }  // namespace qz

@@ -1,9 +1,11 @@
-// A model: a directory opened, its linear layers by name, and - after quantization - their canonical matrices. One type before and
-// after. Immutable once made; shared between threads.
+// A model: a directory opened, its linear layers by name, and - after quantization - their canonical matrices. One type
+// before and after. Immutable once made; shared between threads.
 #pragma once
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "arch/list.h"
@@ -19,10 +21,10 @@ namespace qz {
 enum class Role : int32_t { kQ, kK, kV, kO, kGate, kUp, kDown, kHead };  // kPlain MLP: kUp and kDown
 const char* role_name(Role role);                                        // "q" "k" … "head"
 
-struct Module {              // a linear layer: y = x W^T + b
-  std::string name;          // "model.layers.0.self_attn.q_proj"; its tensors are name + ".weight" and, if it has one, ".bias"
+struct Module {      // a linear layer: y = x W^T + b
+  std::string name;  // "model.layers.0.self_attn.q_proj"; its tensors are name + ".weight" and, if it has one, ".bias"
   Role role = Role::kQ;
-  int64_t layer = -1;        // -1: the head
+  int64_t layer = -1;  // -1: the head
   int64_t rows = 0, cols = 0;
   bool can_quantize = true;  // false: a tied head
 };
@@ -35,9 +37,12 @@ struct ModelOptions {
 
 class Model {
  public:
-  static Result<std::shared_ptr<const Model>> open(ContextPtr context, const std::string& dir, const ModelOptions& options = {});
-  // The same model with some matrices replaced (by index into modules()): what a quantization run returns. `report` travels along.
-  static std::shared_ptr<const Model> with_matrices(std::shared_ptr<const Model> base, std::map<size_t, std::shared_ptr<const QMatrix>> matrices,
+  static Result<std::shared_ptr<const Model>> open(ContextPtr context, const std::string& dir,
+                                                   const ModelOptions& options = {});
+  // The same model with some matrices replaced (by index into modules()): what a quantization run returns. `report`
+  // travels along.
+  static std::shared_ptr<const Model> with_matrices(std::shared_ptr<const Model> base,
+                                                    std::map<size_t, std::shared_ptr<const QMatrix>> matrices,
                                                     FormatId format, std::shared_ptr<const Json> report);
 
   const Context& context() const { return *context_; }
@@ -45,25 +50,31 @@ class Model {
   const ModelConfig& config() const { return config_; }
   const ArchDesc& arch() const { return *arch_; }
   const std::shared_ptr<const Checkpoint>& checkpoint() const { return checkpoint_; }
-  FormatId format() const { return format_; }                       // kPlain: nothing is quantized
-  const std::vector<Module>& modules() const { return modules_; }   // in the order of the forward pass; the head last
-  int64_t find_module(std::string_view name) const;                 // -1: none
+  FormatId format() const { return format_; }                      // kPlain: nothing is quantized
+  const std::vector<Module>& modules() const { return modules_; }  // in the order of the forward pass; the head last
+  int64_t find_module(std::string_view name) const;                // -1: none
   const std::shared_ptr<const Json>& report() const { return report_; }  // null: none
-  int64_t parameters() const;                                       // elements of all tensors, quantized ones at their logical size
+  int64_t parameters() const;  // elements of all tensors, quantized ones at their logical size
 
   // What the module's file or plan says; nullopt: a plain 16- or 32-bit weight.
   std::optional<StoredScheme> stored_scheme(size_t module) const;
   bool quantized(size_t module) const { return stored_scheme(module).has_value(); }
   // The canonical matrix, from memory or decoded from the file. kInvalidArgument if the module is not quantized.
   Result<std::shared_ptr<const QMatrix>> load_matrix(size_t module) const;
-  // The weight in float32, [rows][cols], dequantized if need be. NaN or infinity in a plain weight is kBadFile (rule W01).
+  // The weight in float32, [rows][cols], dequantized if need be. NaN or infinity in a plain weight is kBadFile (rule
+  // W01).
   Result<Matrix> load_weight(size_t module) const;
   // The bias, empty if the module has none.
   Result<std::vector<float>> load_bias(size_t module) const;
-  // A tensor that is not a linear weight, in float32 (norms, embeddings): name without ".weight" + suffix; empty if absent.
+  // A tensor that is not a linear weight, in float32 (norms, embeddings): name without ".weight" + suffix; empty if
+  // absent.
   Result<std::vector<float>> load_vector(const std::string& tensor_name, int64_t expected, bool required) const;
 
  private:
+  Status open_quantized();  // quantization_config -> file_format_, stored_
+  Status check_tensors(bool strict);
+  void index_modules();
+
   ContextPtr context_;
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::shared_ptr<const ArchDesc> arch_;
@@ -71,8 +82,9 @@ class Model {
   std::vector<Module> modules_;
   std::unordered_map<std::string_view, size_t> by_name_;
   FormatId format_ = FormatId::kPlain;
-  std::vector<std::optional<StoredScheme>> stored_;                      // per module, from the file
-  std::map<size_t, std::shared_ptr<const QMatrix>> matrices_;            // per module, in memory: wins over the file
+  const Format* file_format_ = nullptr;                        // of the packed modules in the file; null: none
+  std::vector<std::optional<StoredScheme>> stored_;            // per module, from the file
+  std::map<size_t, std::shared_ptr<const QMatrix>> matrices_;  // per module, in memory: wins over the file
   std::shared_ptr<const Json> report_;
 };
 using ModelPtr = std::shared_ptr<const Model>;

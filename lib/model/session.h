@@ -9,15 +9,23 @@ namespace qz {
 
 class Session {
  public:
-  // max_seq: positions per sequence (0 = the model's); batch: sequences that advance together. kInvalidArgument beyond learned positions.
+  // max_seq: positions per sequence (0 = the model's); batch: sequences that advance together. kInvalidArgument beyond
+  // learned positions.
   static Result<std::unique_ptr<Session>> create(ModelPtr model, int64_t max_seq, int64_t batch = 1);
   int64_t position() const { return position_; }
+  int64_t max_seq() const { return max_seq_; }
+  int64_t batch() const { return batch_; }
   const Model& model() const { return *model_; }
   void reset() { position_ = 0; }
-  // Feeds n new tokens to each sequence (ids[batch][n]); logits[batch][n][vocab] if all, else [batch][1][vocab] of the last.
+  // Feeds n new tokens to each sequence (ids[batch][n]); logits[batch][n][vocab] if all, else [batch][1][vocab] of the
+  // last, or null. kInvalidArgument when they do not fit max_seq or an id is outside the vocabulary: nothing was fed
+  // then.
   Status step(const int32_t* ids, int64_t n, bool all, float* logits, Progress* progress = nullptr);
 
  private:
+  Session() = default;
+  void extend_rope(int64_t positions);
+
   ModelPtr model_;
   int64_t max_seq_ = 0, batch_ = 1, position_ = 0;
   std::vector<Block> blocks_;

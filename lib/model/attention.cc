@@ -1,0 +1,143 @@
+// The attention half of a block: norm, projections, positions, scores over a sequence or its cache, output projection.
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/ops.h"
+#include "model/block.h"
+#include "model/scratch.h"
+
+namespace qz {
+
+Status norm_rows(const Model& model, const NormWeights& norm, MatrixView x, float* out) {
+  const auto eps = static_cast<float>(model.config().norm_eps);
+  const bool rms = model.arch().norm == NormKind::kRms;
+  return for_rows(model.context(), x.rows, [&](int64_t first, int64_t end) {
+    for (int64_t i = first; i < end; ++i) {
+      float* y = out + i * x.cols;
+      if (norm.weight.empty()) {
+        std::memmove(y, x.row(i), static_cast<size_t>(x.cols) * sizeof(float));
+      } else if (rms) {
+        rms_norm(x.row(i), norm.weight.data(), eps, x.cols, y);
+      } else {
+        layer_norm(x.row(i), norm.weight.data(), norm.bias.data(), eps, x.cols, y);
+      }
+    }
+  });
+}
+
+namespace {
+
+// q/k norms, then rotation, of all heads of one row, in place.
+void place_heads(const ModelConfig& c, const NormWeights& norm, const RopeTable& rope, int64_t position, int64_t heads,
+                 float* row) {
+  for (int64_t h = 0; h < heads; ++h) {
+    float* head = row + h * c.head_dim;
+    if (!norm.weight.empty()) {
+      rms_norm(head, norm.weight.data(), static_cast<float>(c.norm_eps), c.head_dim, head);
+    }
+    if (rope.half > 0) {
+      rope_rotate(head, rope.half, rope.cos.data() + position * rope.half, rope.sin.data() + position * rope.half);
+    }
+  }
+}
+
+// Room for `positions` rows; what is there stays. Doubles, so that token by token costs little.
+void grow(Matrix* m, int64_t positions, int64_t width) {
+  if (m->rows() >= positions) return;
+  Matrix larger(std::max(positions, 2 * m->rows()), width);
+  if (!m->empty()) std::memcpy(larger.data(), m->data(), static_cast<size_t>(m->rows() * width) * sizeof(float));
+  *m = std::move(larger);
+}
+
+struct Projected {  // of the rows of some sequences; q, k, v each dense
+  Scratch q, k, v;
+};
+
+// Sequences [begin, end) of `sequences`; x and a start at the first row of sequence `begin`.
+Status mix_sequences(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,
+                     int64_t begin, int64_t end, MatrixView x, LayerCache* cache, float* a, Progress* progress) {
+  const ModelConfig& c = model.config();
+  const Context& context = model.context();
+  const int64_t q_width = c.heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
+  const int64_t base = sequences.start[static_cast<size_t>(begin)];
+  Projected p{Scratch(x.rows * q_width), Scratch(x.rows * kv_width), Scratch(x.rows * kv_width)};
+  QZ_TRY(block.q.apply(context, x, false, p.q.data(), progress));
+  QZ_TRY(block.k.apply(context, x, false, p.k.data(), progress));
+  QZ_TRY(block.v.apply(context, x, false, p.v.data(), progress));
+
+  // Positions and, with a cache, the new keys and values into it: one task a sequence and piece of rows would be finer,
+  // but a row's position follows from its sequence, so rows are walked with their sequence at hand.
+  std::vector<int64_t> sequence_of(static_cast<size_t>(x.rows));
+  int64_t longest = 0;
+  for (int64_t s = begin; s < end; ++s) {
+    const int64_t first = sequences.start[static_cast<size_t>(s)] - base, length = sequences.length(s);
+    std::fill_n(sequence_of.begin() + first, length, s);
+    longest = std::max(longest, sequences.first_position(s) + length);
+    if (cache != nullptr) {
+      grow(&cache->keys[static_cast<size_t>(s)], sequences.first_position(s) + length, kv_width);
+      grow(&cache->values[static_cast<size_t>(s)], sequences.first_position(s) + length, kv_width);
+    }
+  }
+  assert(rope.half == 0 || rope.positions >= longest);
+  QZ_TRY(for_rows(context, x.rows, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t s = sequence_of[static_cast<size_t>(i)];
+      const int64_t position = sequences.first_position(s) + i - (sequences.start[static_cast<size_t>(s)] - base);
+      place_heads(c, block.q_norm, rope, position, c.heads, p.q.data() + i * q_width);
+      place_heads(c, block.k_norm, rope, position, c.kv_heads, p.k.data() + i * kv_width);
+      if (cache == nullptr) continue;
+      const size_t bytes = static_cast<size_t>(kv_width) * sizeof(float);
+      std::memcpy(cache->keys[static_cast<size_t>(s)].row(position), p.k.data() + i * kv_width, bytes);
+      std::memcpy(cache->values[static_cast<size_t>(s)].row(position), p.v.data() + i * kv_width, bytes);
+    }
+  }));
+
+  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)));
+  const int64_t window = c.window[static_cast<size_t>(block.layer)], heads_a_key = c.heads / c.kv_heads;
+  std::vector<std::vector<float>> scores(context.pool->threads());
+  const auto attend = [&](uint32_t index, uint32_t worker) {
+    const int64_t s = begin + index / c.heads, h = index % c.heads, kv = h / heads_a_key * c.head_dim;
+    const int64_t row = sequences.start[static_cast<size_t>(s)] - base, length = sequences.length(s);
+    if (length == 0) return Status();
+    const int64_t first = sequences.first_position(s);
+    assert(cache != nullptr || first == 0);
+    const float* keys = cache != nullptr ? cache->keys[static_cast<size_t>(s)].data() : p.k.data() + row * kv_width;
+    const float* values = cache != nullptr ? cache->values[static_cast<size_t>(s)].data() : p.v.data() + row * kv_width;
+    std::vector<float>& mine = scores[worker];
+    if (mine.size() < static_cast<size_t>(longest)) mine.resize(static_cast<size_t>(longest));
+    attention_head(p.q.data() + row * q_width + h * c.head_dim, q_width, keys + kv, values + kv, kv_width, first,
+                   length, c.head_dim, scale, window, mine.data(), a + row * q_width + h * c.head_dim, q_width);
+    return Status();
+  };
+  return parallel_for(context, static_cast<uint32_t>((end - begin) * c.heads), attend, progress);
+}
+
+}  // namespace
+
+Status attention_input(const Model& model, const Block& block, MatrixView r, float* x) {
+  return norm_rows(model, model.config().norm_first ? block.attn_norm : NormWeights(), r, x);
+}
+
+Status attention_mix(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,
+                     MatrixView x, LayerCache* cache, float* a, Progress* progress) {
+  assert(x.rows == sequences.rows() && x.stride == x.cols);
+  for (int64_t i = 0, end = 0; i < sequences.count(); i = end) {
+    end = chunk_end(sequences, i);
+    const int64_t row = sequences.start[static_cast<size_t>(i)];
+    const int64_t rows = sequences.start[static_cast<size_t>(end)] - row;
+    const MatrixView part{x.row(row), rows, x.cols, x.stride};
+    float* out = a + row * block.o.cols;
+    QZ_TRY(mix_sequences(model, block, rope, sequences, i, end, part, cache, out, progress));
+  }
+  return {};
+}
+
+Status attention_output(const Model& model, const Block& block, MatrixView a, float* r, Progress* progress) {
+  QZ_TRY(block.o.apply(model.context(), a, true, r, progress));
+  if (model.config().norm_first) return {};
+  return norm_rows(model, block.attn_norm, {r, a.rows, block.o.rows, block.o.rows}, r);
+}
+
+}  // namespace qz

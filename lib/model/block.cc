@@ -1,0 +1,122 @@
+#include "model/block.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "model/finite.h"
+#include "model/layout.h"
+#include "model/scratch.h"
+
+namespace qz {
+
+Linear& Block::at(Role role) {
+  switch (role) {
+    case Role::kQ:
+      return q;
+    case Role::kK:
+      return k;
+    case Role::kV:
+      return v;
+    case Role::kO:
+      return o;
+    case Role::kGate:
+      return gate;
+    case Role::kUp:
+      return up;
+    case Role::kDown:
+      return down;
+    case Role::kHead:
+      break;
+  }
+  assert(!"the head is not in a block");
+  return q;
+}
+
+Result<Linear> load_linear(const Model& model, size_t module) {
+  const Module& m = model.modules()[module];
+  Linear linear;
+  linear.rows = m.rows, linear.cols = m.cols;
+  QZ_ASSIGN(linear.bias, model.load_bias(module));
+  if (model.quantized(module)) {
+    QZ_ASSIGN(std::shared_ptr<const QMatrix> matrix, model.load_matrix(module));
+    linear.set_matrix(std::move(matrix));
+    return linear;
+  }
+  const TensorInfo* tensor = model.checkpoint()->find(m.name + ".weight");
+  if (tensor == nullptr) {
+    return error(Code::kInvalidArgument, "%s: opened for its configuration only", model.checkpoint()->dir().c_str());
+  }
+  QZ_ASSIGN(std::vector<uint8_t> bytes, read_finite(*model.checkpoint(), *tensor));
+  linear.set_dense(std::move(bytes), tensor->dtype);
+  return linear;
+}
+
+Result<NormWeights> load_norm(const Model& model, const std::string& name, int64_t width) {
+  NormWeights norm;
+  QZ_ASSIGN(norm.weight, model.load_vector(name + ".weight", width, true));
+  if (model.arch().norm == NormKind::kLayer) {
+    QZ_ASSIGN(norm.bias, model.load_vector(name + ".bias", width, true));
+  }
+  return norm;
+}
+
+Result<Block> load_block(const Model& model, int64_t layer) {
+  const ModelConfig& config = model.config();
+  const ArchDesc& desc = model.arch();
+  Block block;
+  block.layer = layer;
+  QZ_ASSIGN(block.attn_norm, load_norm(model, in_layer(desc, layer, desc.attn_norm), config.hidden));
+  QZ_ASSIGN(block.mlp_norm, load_norm(model, in_layer(desc, layer, desc.mlp_norm), config.hidden));
+  const auto head_norm = [&](std::string_view name, NormWeights* norm) -> Status {
+    if (name.empty()) return {};
+    QZ_ASSIGN(norm->weight, model.load_vector(in_layer(desc, layer, name) + ".weight", config.head_dim, true));
+    return {};
+  };
+  QZ_TRY(head_norm(desc.q_norm, &block.q_norm));
+  QZ_TRY(head_norm(desc.k_norm, &block.k_norm));
+  const std::vector<Module>& modules = model.modules();
+  const size_t per_layer = (modules.size() - 1) / static_cast<size_t>(config.layers);
+  const size_t first = static_cast<size_t>(layer) * per_layer;
+  for (size_t i = first; i < first + per_layer; ++i) {
+    assert(modules[i].layer == layer);
+    QZ_ASSIGN(block.at(modules[i].role), load_linear(model, i));
+  }
+  return block;
+}
+
+namespace {
+
+Status forward_rows(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,
+                    LayerCache* cache, float* r, Progress* progress) {
+  const ModelConfig& c = model.config();
+  const int64_t rows = sequences.rows();
+  const MatrixView stream{r, rows, c.hidden, c.hidden};
+  const int64_t mixed = std::max(c.heads * c.head_dim, c.intermediate);
+  Scratch x(rows * c.hidden), m(rows * mixed);
+  const MatrixView xv = x.view(rows, c.hidden);
+  QZ_TRY(attention_input(model, block, stream, x.data()));
+  QZ_TRY(attention_mix(model, block, rope, sequences, xv, cache, m.data(), progress));
+  QZ_TRY(attention_output(model, block, m.view(rows, c.heads * c.head_dim), r, progress));
+  QZ_TRY(mlp_input(model, block, stream, x.data()));
+  QZ_TRY(mlp_mix(model, block, xv, m.data(), progress));
+  return mlp_output(model, block, m.view(rows, c.intermediate), r, progress);
+}
+
+}  // namespace
+
+Status block_forward(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,
+                     LayerCache* cache, float* r, Progress* progress) {
+  if (cache != nullptr) return forward_rows(model, block, rope, sequences, cache, r, progress);
+  // A few whole sequences at a time, so that the scratch does not grow with the number of tokens.
+  for (int64_t i = 0, end = 0; i < sequences.count(); i = end) {
+    end = chunk_end(sequences, i);
+    const int64_t base = sequences.start[static_cast<size_t>(i)];
+    Sequences part;
+    for (int64_t j = i; j <= end; ++j) part.start.push_back(sequences.start[static_cast<size_t>(j)] - base);
+    for (int64_t j = i; j < end; ++j) part.first.push_back(sequences.first_position(j));
+    QZ_TRY(forward_rows(model, block, rope, part, nullptr, r + base * model.config().hidden, progress));
+  }
+  return {};
+}
+
+}  // namespace qz

@@ -1,0 +1,140 @@
+#include "model/config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/config_reader.h"
+#include "model/rope.h"
+
+namespace qz {
+namespace {
+
+constexpr int64_t kMaxSeq = int64_t{1} << 30;
+
+Activation read_activation(ConfigReader* reader, std::string_view key) {
+  const std::string name = reader->text(key);
+  if (name.empty() || name == "silu" || name == "swish") return Activation::kSilu;
+  if (name == "gelu") return Activation::kGelu;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return Activation::kGeluTanh;
+  if (name == "relu") return Activation::kRelu;
+  reader->fail(Code::kUnsupported, std::string(key) + " \"" + name.substr(0, 60) +
+                                       "\" is not known: silu, gelu, gelu_new, gelu_pytorch_tanh, relu are");
+  return Activation::kSilu;
+}
+
+// transformers 5 writes "dtype", 4 wrote "torch_dtype"; very old files say "torch.float16". kNone when absent.
+DType read_dtype(ConfigReader* reader) {
+  const char* key = reader->find("dtype") != nullptr ? "dtype" : "torch_dtype";
+  std::string name = reader->text_or(key, "");
+  if (name.rfind("torch.", 0) == 0) name.erase(0, 6);
+  if (name.empty() || name == "auto") return DType::kNone;
+  if (name == "float32") return DType::kF32;
+  if (name == "float16" || name == "half") return DType::kF16;
+  if (name == "bfloat16") return DType::kBF16;
+  reader->fail(Code::kUnsupported,
+               std::string(key) + " \"" + name.substr(0, 60) + "\" is not float32, float16 or bfloat16");
+  return DType::kNone;
+}
+
+// An id, or a list of which the first counts (Llama 3 has several ends of text). Ids outside the vocabulary mean
+// "none".
+int64_t read_token(const ConfigReader& reader, const char* key, int64_t vocab) {
+  const Json* value = reader.find(key);
+  if (value != nullptr && value->is_array() && !value->empty()) value = &value->front();
+  if (value == nullptr || !value->is_number_integer()) return -1;
+  const int64_t id = value->is_number_unsigned() && value->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)
+                         ? -1
+                         : value->get<int64_t>();
+  return id >= 0 && id < vocab ? id : -1;
+}
+
+// Per layer: layer_types decides where it is present; else Qwen's max_window_layers says how many layers at the bottom
+// keep full attention; else the window holds everywhere.
+std::vector<int64_t> read_windows(ConfigReader* reader, const Json& config, const ArchDesc& desc, int64_t layers) {
+  std::vector<int64_t> windows(static_cast<size_t>(layers), 0);
+  int64_t window = desc.default_window;
+  if (!desc.keys.window.empty() && config.contains(std::string(desc.keys.window))) {
+    window = reader->integer_or(desc.keys.window, 0, 0, kMaxSeq);  // null: full attention
+  }
+  if (!desc.keys.use_window.empty() && !reader->boolean_or(desc.keys.use_window, false)) window = 0;
+  if (window == 0) return windows;
+  if (const Json* types = reader->find("layer_types")) {
+    if (!types->is_array() || types->size() != windows.size()) {
+      reader->fail(Code::kBadFile, "layer_types must be a list of " + std::to_string(layers) + " names, found " +
+                                       (types->is_array() ? std::to_string(types->size()) : describe_json(*types)));
+      return windows;
+    }
+    for (size_t i = 0; i < windows.size(); ++i) {
+      const Json& type = (*types)[i];
+      if (type == "sliding_attention") {
+        windows[i] = window;
+      } else if (type != "full_attention") {
+        reader->fail(Code::kUnsupported, "layer_types[" + std::to_string(i) + "] is " + describe_json(type) +
+                                             ", full_attention and sliding_attention are known");
+      }
+    }
+    return windows;
+  }
+  const int64_t full = desc.keys.use_window.empty() ? 0 : reader->integer_or("max_window_layers", 0, 0, kMaxSeq);
+  for (int64_t i = std::min(full, layers); i < layers; ++i) windows[static_cast<size_t>(i)] = window;
+  return windows;
+}
+
+// Heads against widths. Reading goes on after a failure, so nothing here divides by what was not read.
+void check_heads(ConfigReader* reader, const ArchDesc& desc, ModelConfig* c) {
+  if (c->heads % c->kv_heads != 0) {
+    reader->fail(Code::kBadFile, std::string(desc.keys.heads) + " " + std::to_string(c->heads) +
+                                     " is not a multiple of " + std::string(desc.keys.kv_heads) + " " +
+                                     std::to_string(c->kv_heads));
+  }
+  if (c->head_dim == 0) {
+    if (c->hidden % c->heads != 0) {
+      reader->fail(Code::kBadFile, std::string(desc.keys.hidden) + " " + std::to_string(c->hidden) +
+                                       " is not a multiple of " + std::string(desc.keys.heads) + " " +
+                                       std::to_string(c->heads) + " and there is no head_dim");
+    }
+    c->head_dim = std::max<int64_t>(1, c->hidden / c->heads);
+  }
+  if (desc.position == PositionKind::kRope && rotary_dim(*c) % 2 != 0) {
+    reader->fail(Code::kBadFile,
+                 "rotary positions need an even number of dimensions a head, found " + std::to_string(rotary_dim(*c)));
+  }
+}
+
+}  // namespace
+
+Result<ModelConfig> parse_model_config(const Context& context, const Json& config, const ArchDesc& desc,
+                                       const std::string& file) {
+  if (!config.is_object()) return error(Code::kBadFile, "%s: must be an object", file.c_str());
+  ConfigReader reader(context, config, file);
+  const Limits& limits = context.limits;
+  const auto hidden_max = static_cast<int64_t>(limits.hidden);
+  const auto heads_max = static_cast<int64_t>(limits.heads);
+  const ConfigKeys& keys = desc.keys;
+
+  ModelConfig c;
+  c.hidden = reader.integer(keys.hidden, 1, hidden_max, "limits.hidden");
+  c.layers = reader.integer(keys.layers, 1, static_cast<int64_t>(limits.layers), "limits.layers");
+  c.heads = reader.integer(keys.heads, 1, heads_max, "limits.heads");
+  c.kv_heads = reader.integer_or(keys.kv_heads, c.heads, 1, heads_max, "limits.heads");
+  c.head_dim = reader.integer_or(keys.head_dim, 0, 1, hidden_max, "limits.hidden");
+  c.intermediate = reader.integer(keys.intermediate, 1, hidden_max, "limits.hidden");
+  c.vocab = reader.integer(keys.vocab, 1, static_cast<int64_t>(limits.vocab), "limits.vocab");
+  c.max_seq = reader.integer(keys.max_seq, 1, kMaxSeq);
+  c.embed_dim = reader.integer_or(keys.embed_dim, c.hidden, 1, hidden_max, "limits.hidden");
+  c.norm_eps = reader.number_or(keys.norm_eps, keys.norm_eps.empty() ? 1e-5 : 1e-6, 0, 1);
+  c.activation = read_activation(&reader, keys.activation);
+  c.tied = reader.boolean_or("tie_word_embeddings", desc.default_tied);
+  c.norm_first = reader.boolean_or(keys.norm_first, true);
+  c.final_norm = !desc.final_norm.empty() && c.norm_first && !reader.boolean_or(keys.no_final_norm, false);
+  c.dtype = read_dtype(&reader);
+  if (desc.position == PositionKind::kRope) read_rope(context, &reader, file, &c);
+  check_heads(&reader, desc, &c);
+  c.window = read_windows(&reader, config, desc, c.layers);
+  c.bos = read_token(reader, "bos_token_id", c.vocab);
+  c.eos = read_token(reader, "eos_token_id", c.vocab);
+  QZ_TRY(reader.finish());
+  return c;
+}
+
+}  // namespace qz

@@ -1,0 +1,110 @@
+// The two ends of a model: tokens to residual stream, residual stream to logits.
+#include <cassert>
+#include <cstring>
+
+#include "model/block.h"
+#include "model/finite.h"
+#include "model/layout.h"
+#include "model/scratch.h"
+#include "tensor/convert.h"
+
+namespace qz {
+namespace {
+
+Result<Linear> load_projection(const Model& model, std::string_view name, int64_t rows, int64_t cols) {
+  Linear linear;
+  linear.rows = rows, linear.cols = cols;
+  const TensorInfo* tensor = model.checkpoint()->find(std::string(name) + ".weight");
+  assert(tensor != nullptr);  // checked at open
+  QZ_ASSIGN(std::vector<uint8_t> bytes, read_finite(*model.checkpoint(), *tensor));
+  linear.set_dense(std::move(bytes), tensor->dtype);
+  QZ_ASSIGN(linear.bias, model.load_vector(std::string(name) + ".bias", rows, false));
+  return linear;
+}
+
+}  // namespace
+
+Result<Ends> Ends::load(const Model& model) {
+  const ModelConfig& c = model.config();
+  const ArchDesc& desc = model.arch();
+  Ends ends;
+  const TensorInfo* embed = model.checkpoint()->find(std::string(desc.embed) + ".weight");
+  if (embed == nullptr) {
+    return error(Code::kInvalidArgument, "%s: opened for its configuration only", model.checkpoint()->dir().c_str());
+  }
+  QZ_ASSIGN(ends.embed_, read_finite(*model.checkpoint(), *embed));
+  ends.embed_dtype_ = embed->dtype;
+  ends.embed_rows_ = embed->shape[0];
+  if (const int64_t rows = position_rows(c, desc); rows > 0) {
+    QZ_ASSIGN(const std::vector<float> table,
+              model.load_vector(std::string(desc.positions) + ".weight", rows * c.hidden, true));
+    ends.positions_ = Matrix(rows, c.hidden);
+    std::memcpy(ends.positions_.data(), table.data(), table.size() * sizeof(float));
+  }
+  if (c.embed_dim != c.hidden) {
+    QZ_ASSIGN(ends.project_in_, load_projection(model, desc.project_in, c.hidden, c.embed_dim));
+    QZ_ASSIGN(ends.project_out_, load_projection(model, desc.project_out, c.embed_dim, c.hidden));
+  }
+  if (c.final_norm) {
+    QZ_ASSIGN(ends.final_norm_, load_norm(model, std::string(desc.final_norm), c.hidden));
+  }
+  if (!c.tied) {
+    QZ_ASSIGN(ends.head_, load_linear(model, model.modules().size() - 1));
+  }
+  return ends;
+}
+
+Status Ends::embed(const Model& model, const Sequences& sequences, const int32_t* ids, float* r) const {
+  const ModelConfig& c = model.config();
+  const size_t row_bytes = static_cast<size_t>(c.embed_dim) * dtype_bits(embed_dtype_) / 8;
+  Scratch narrow(project_in_.present() ? sequences.rows() * c.embed_dim : 0);
+  float* out = project_in_.present() ? narrow.data() : r;
+  for (int64_t s = 0; s < sequences.count(); ++s) {
+    const int64_t begin = sequences.start[static_cast<size_t>(s)];
+    const int64_t last = sequences.first_position(s) + sequences.length(s) + model.arch().position_offset;
+    if (!positions_.empty() && last > positions_.rows()) {
+      return error(Code::kInvalidArgument, "sequence %lld ends at position %lld, the model has %lld positions",
+                   static_cast<long long>(s), static_cast<long long>(last - model.arch().position_offset),
+                   static_cast<long long>(c.max_seq));
+    }
+    for (int64_t i = begin; i < begin + sequences.length(s); ++i) {
+      if (ids[i] < 0 || ids[i] >= embed_rows_) {
+        return error(Code::kInvalidArgument,
+                     "sequence %lld, position %lld: token id %d is outside the vocabulary of %lld",
+                     static_cast<long long>(s), static_cast<long long>(sequences.first_position(s) + i - begin), ids[i],
+                     static_cast<long long>(embed_rows_));
+      }
+      to_f32(embed_.data() + static_cast<size_t>(ids[i]) * row_bytes, embed_dtype_, static_cast<size_t>(c.embed_dim),
+             out + i * c.embed_dim);
+    }
+  }
+  if (project_in_.present()) {
+    QZ_TRY(project_in_.apply(model.context(), narrow.view(sequences.rows(), c.embed_dim), false, r));
+  }
+  for (int64_t s = 0; s < sequences.count() && !positions_.empty(); ++s) {
+    const int64_t begin = sequences.start[static_cast<size_t>(s)];
+    for (int64_t i = begin; i < begin + sequences.length(s); ++i) {
+      const float* p = positions_.row(sequences.first_position(s) + i - begin + model.arch().position_offset);
+      for (int64_t d = 0; d < c.hidden; ++d) r[i * c.hidden + d] += p[d];
+    }
+  }
+  return {};
+}
+
+Status Ends::logits(const Model& model, MatrixView r, float* logits, Progress* progress) const {
+  const ModelConfig& c = model.config();
+  const Context& context = model.context();
+  Scratch normed(r.rows * c.hidden);
+  QZ_TRY(norm_rows(model, final_norm_, r, normed.data()));
+  MatrixView x = normed.view(r.rows, c.hidden);
+  Scratch narrow(project_out_.present() ? r.rows * c.embed_dim : 0);
+  if (project_out_.present()) {
+    QZ_TRY(project_out_.apply(context, x, false, narrow.data(), progress));
+    x = narrow.view(r.rows, c.embed_dim);
+  }
+  if (head_.present()) return head_.apply(context, x, false, logits, progress);
+  const DenseWeight tied{embed_.data(), embed_dtype_, embed_rows_, c.embed_dim};
+  return gemm_nt(context, x, weight_rows(tied), nullptr, false, logits, embed_rows_, progress);
+}
+
+}  // namespace qz

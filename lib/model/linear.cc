@@ -1,0 +1,77 @@
+// Linear layers whose weights stay as they are stored: rows become float32 inside the product, a piece at a time.
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "kernels/gemm.h"
+#include "model/block.h"
+#include "tensor/convert.h"
+
+namespace qz {
+namespace {
+
+// Columns [c0, c1) of row r, the values that dequantize_row gives.
+void fetch_quantized(const void* self, int64_t r, int64_t c0, int64_t c1, float* out) {
+  const QMatrix& q = *static_cast<const QMatrix*>(self);
+  const uint8_t* codes = q.codes.data() + r * q.cols;
+  if (!q.g_idx.empty()) {
+    for (int64_t c = c0; c < c1; ++c) {
+      const int64_t g = q.group_of(c);
+      out[c - c0] = q.scale(r, g) * static_cast<float>(codes[c] - q.zero(r, g));
+    }
+    return;
+  }
+  const int64_t size = q.scheme.group_size(q.cols);
+  for (int64_t c = c0; c < c1;) {
+    const int64_t g = c / size, end = std::min(c1, (g + 1) * size);
+    const float scale = q.scale(r, g);
+    const int32_t zero = q.zero(r, g);
+    for (; c < end; ++c) out[c - c0] = scale * static_cast<float>(codes[c] - zero);
+  }
+}
+
+}  // namespace
+
+void Linear::set_dense(std::vector<uint8_t> bytes, DType dtype) {
+  assert(bytes.size() * 8 == static_cast<size_t>(rows * cols) * dtype_bits(dtype));
+  bytes_ = std::move(bytes);
+  dtype_ = dtype;
+  f32_ = Matrix();
+  q_ = nullptr;
+}
+
+void Linear::set_f32(Matrix w) {
+  assert(w.rows() == rows && w.cols() == cols);
+  f32_ = std::move(w);
+  bytes_ = {};
+  q_ = nullptr;
+}
+
+void Linear::set_matrix(std::shared_ptr<const QMatrix> q) {
+  assert(q->rows == rows && q->cols == cols);
+  q_ = std::move(q);
+  bytes_ = {};
+  f32_ = Matrix();
+}
+
+Status Linear::apply(const Context& context, MatrixView x, bool accumulate, float* y, Progress* progress) const {
+  assert(x.cols == cols);
+  const float* b = bias.empty() ? nullptr : bias.data();
+  if (q_ != nullptr) {
+    const WeightRows w{rows, cols, q_.get(), fetch_quantized};
+    return gemm_nt(context, x, w, b, accumulate, y, rows, progress);
+  }
+  const DenseWeight dense{f32_.empty() ? static_cast<const void*>(bytes_.data()) : f32_.data(),
+                          f32_.empty() ? dtype_ : DType::kF32, rows, cols};
+  return gemm_nt(context, x, weight_rows(dense), b, accumulate, y, rows, progress);
+}
+
+Matrix Linear::to_f32() const {
+  if (q_ != nullptr) return dequantize(*q_);
+  if (!f32_.empty()) return f32_;
+  Matrix w(rows, cols);
+  qz::to_f32(bytes_.data(), dtype_, static_cast<size_t>(rows * cols), w.data());
+  return w;
+}
+
+}  // namespace qz

@@ -1,0 +1,69 @@
+// Weights out of the checkpoint, dense or decoded.
+#include "model/finite.h"
+#include "model/model.h"
+#include "tensor/convert.h"
+
+namespace qz {
+
+Result<std::shared_ptr<const QMatrix>> Model::load_matrix(size_t module) const {
+  if (auto it = matrices_.find(module); it != matrices_.end()) return it->second;
+  const Module& m = modules_[module];
+  if (!stored_[module].has_value()) {
+    return error(Code::kInvalidArgument, "module '%s' is not quantized", m.name.c_str());
+  }
+  Parts parts;
+  for (const std::string_view name : file_format_->part_names) {
+    const TensorInfo* tensor = checkpoint_->find(m.name + "." + std::string(name));
+    if (tensor == nullptr) continue;  // optional (zero points, g_idx); decode says when a part must not be missing
+    Part part;
+    part.name = name;
+    part.dtype = tensor->dtype;
+    part.shape = tensor->shape;
+    part.bytes.resize(tensor->bytes);
+    QZ_TRY(checkpoint_->read(*tensor, part.bytes.data()));
+    parts.push_back(std::move(part));
+  }
+  Result<QMatrix> matrix = file_format_->decode(parts, *stored_[module], m.rows, m.cols);
+  if (!matrix.ok()) return matrix.status().with_prefix(checkpoint_->dir() + ": module '" + m.name + "'");
+  return std::make_shared<const QMatrix>(std::move(*matrix));
+}
+
+Result<Matrix> Model::load_weight(size_t module) const {
+  const Module& m = modules_[module];
+  if (quantized(module)) {
+    QZ_ASSIGN(const std::shared_ptr<const QMatrix> matrix, load_matrix(module));
+    return dequantize(*matrix);
+  }
+  const bool tied_head = m.role == Role::kHead && config_.tied;
+  const std::string name = (tied_head ? std::string(arch_->embed) : m.name) + ".weight";
+  const TensorInfo* tensor = checkpoint_->find(name);
+  if (tensor == nullptr || tensor->elements() != m.rows * m.cols) {
+    return error(Code::kBadFile, "%s: tensor '%s' is missing or not %lld x %lld", checkpoint_->dir().c_str(),
+                 name.c_str(), static_cast<long long>(m.rows), static_cast<long long>(m.cols));
+  }
+  QZ_ASSIGN(const std::vector<uint8_t> bytes, read_finite(*checkpoint_, *tensor));
+  Matrix w(m.rows, m.cols);
+  to_f32(bytes.data(), tensor->dtype, static_cast<size_t>(m.rows * m.cols), w.data());
+  return w;
+}
+
+Result<std::vector<float>> Model::load_bias(size_t module) const {
+  const Module& m = modules_[module];
+  if (m.role == Role::kHead && config_.tied) return std::vector<float>();
+  return load_vector(m.name + ".bias", m.rows, false);
+}
+
+Result<std::vector<float>> Model::load_vector(const std::string& tensor_name, int64_t expected, bool required) const {
+  const TensorInfo* tensor = checkpoint_->find(tensor_name);
+  if (tensor == nullptr) {
+    if (!required) return std::vector<float>();
+    return error(Code::kBadFile, "%s: tensor '%s' is missing", checkpoint_->dir().c_str(), tensor_name.c_str());
+  }
+  if (tensor->elements() != expected) {
+    return error(Code::kBadFile, "%s: tensor '%s' must have %lld elements, found %lld", checkpoint_->dir().c_str(),
+                 tensor_name.c_str(), static_cast<long long>(expected), static_cast<long long>(tensor->elements()));
+  }
+  return checkpoint_->read_f32(*tensor);
+}
+
+}  // namespace qz

@@ -1,0 +1,175 @@
+// Opening: config.json -> family -> numbers -> module list -> what quantization_config says. Tensors are checked in
+// check.cc.
+#include "model/model.h"
+
+#include "model/config_reader.h"
+#include "model/layout.h"
+
+namespace qz {
+
+const char* role_name(Role role) {
+  switch (role) {
+    case Role::kQ:
+      return "q";
+    case Role::kK:
+      return "k";
+    case Role::kV:
+      return "v";
+    case Role::kO:
+      return "o";
+    case Role::kGate:
+      return "gate";
+    case Role::kUp:
+      return "up";
+    case Role::kDown:
+      return "down";
+    case Role::kHead:
+      return "head";
+  }
+  return "?";
+}
+
+namespace {
+
+// The table for config.json's class, or - in configurations without one - for its model_type.
+Result<std::shared_ptr<const ArchDesc>> choose_architecture(const Json& config, const std::string& file,
+                                                            const std::string& arch_json) {
+  if (!arch_json.empty()) return arch_from_json(arch_json);
+  std::string hf_class, model_type;
+  if (auto it = config.find("model_type"); it != config.end() && it->is_string()) model_type = it->get<std::string>();
+  if (auto it = config.find("architectures"); it != config.end() && it->is_array()) {
+    for (const Json& name : *it) {
+      if (!name.is_string()) return error(Code::kBadFile, "%s: architectures must be a list of names", file.c_str());
+      if (hf_class.empty() || find_architecture(name.get<std::string>(), "") != nullptr) hf_class = name;
+    }
+  }
+  if (hf_class.empty() && model_type.empty()) {
+    return error(Code::kBadFile, "%s: missing keys architectures, model_type", file.c_str());
+  }
+  if (const ArchDesc* desc = find_architecture(hf_class, model_type)) {
+    return std::shared_ptr<const ArchDesc>(desc, [](const ArchDesc*) {});
+  }
+  std::string known;
+  for (const ArchDesc* desc : architectures()) known += (known.empty() ? "" : ", ") + std::string(desc->name);
+  return error(Code::kUnsupported,
+               "%s: architecture '%.100s' is not known (%s are); describe it in arch_json, starting from one of them: "
+               "{\"base\": \"llama\", \"name\": ...}",
+               file.c_str(), (hf_class.empty() ? model_type : hf_class).c_str(), known.c_str());
+}
+
+// Our own report, if the directory has one. It is for reading only, so damage is a log line.
+std::shared_ptr<const Json> load_report(const Context& context, const std::string& dir) {
+  const std::string path = dir + "/qz_report.json";
+  Result<std::string> text = read_small_file(path, context.limits.index_bytes);
+  if (!text.ok()) {
+    if (text.status().code() != Code::kIo) context.log(LogLevel::kWarn, "%s", text.status().text().c_str());
+    return nullptr;
+  }
+  Result<Json> json = parse_json(*text, path);
+  if (!json.ok()) {
+    context.log(LogLevel::kWarn, "%s; the report is ignored", json.status().text().c_str());
+    return nullptr;
+  }
+  return std::make_shared<const Json>(std::move(*json));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Model>> Model::open(ContextPtr context, const std::string& dir,
+                                                 const ModelOptions& options) {
+  auto model = std::make_shared<Model>();
+  model->context_ = std::move(context);
+  const Context& ctx = *model->context_;
+  QZ_ASSIGN(model->checkpoint_, Checkpoint::open(ctx, dir, options.config_only));
+  const Json& config = model->checkpoint_->config();
+  const std::string file = dir + "/config.json";
+  if (!config.is_object()) return error(Code::kBadFile, "%s: must be an object", file.c_str());
+  QZ_ASSIGN(model->arch_, choose_architecture(config, file, options.arch_json));
+  QZ_ASSIGN(model->config_, parse_model_config(ctx, config, *model->arch_, file));
+  if (config.contains("auto_map")) ctx.log(LogLevel::kWarn, "%s: auto_map names code; it is never run", file.c_str());
+
+  model->modules_ = list_modules(model->config_, *model->arch_);
+  QZ_TRY(model->open_quantized());
+  if (!options.config_only) QZ_TRY(model->check_tensors(options.strict));
+  if (model->config_.dtype == DType::kNone) {  // the configuration does not say: the embedding does
+    const TensorInfo* embed = model->checkpoint_->find(std::string(model->arch_->embed) + ".weight");
+    model->config_.dtype = embed != nullptr ? embed->dtype : DType::kF32;
+  }
+  model->index_modules();
+  model->report_ = load_report(ctx, dir);
+  return std::shared_ptr<const Model>(std::move(model));
+}
+
+Status Model::open_quantized() {
+  stored_.assign(modules_.size(), std::nullopt);
+  const Json& config = checkpoint_->config();
+  const auto it = config.find("quantization_config");
+  if (it == config.end() || it->is_null()) return {};
+  const std::string where = checkpoint_->dir() + "/config.json: quantization_config";
+  if (!it->is_object()) return error(Code::kBadFile, "%s must be an object", where.c_str());
+  Result<const Format*> format = detect_format(*it);
+  if (!format.ok()) return format.status().with_prefix(where);
+  file_format_ = *format;
+  for (size_t i = 0; i < modules_.size(); ++i) {
+    const Module& m = modules_[i];
+    if (!m.can_quantize) continue;
+    Result<std::optional<StoredScheme>> stored = file_format_->stored_scheme(*it, m.name, m.rows, m.cols);
+    if (!stored.ok()) return stored.status().with_prefix(where);
+    stored_[i] = *stored;
+    if (stored_[i].has_value()) format_ = file_format_->id;
+  }
+  return {};
+}
+
+void Model::index_modules() {
+  by_name_.clear();
+  for (size_t i = 0; i < modules_.size(); ++i) by_name_.emplace(modules_[i].name, i);
+}
+
+std::shared_ptr<const Model> Model::with_matrices(std::shared_ptr<const Model> base,
+                                                  std::map<size_t, std::shared_ptr<const QMatrix>> matrices,
+                                                  FormatId format, std::shared_ptr<const Json> report) {
+  auto model = std::make_shared<Model>(*base);
+  for (auto& [module, matrix] : matrices) model->matrices_[module] = std::move(matrix);
+  model->format_ = format;
+  model->report_ = std::move(report);
+  model->index_modules();  // the keys of the copied index point into the base
+  return model;
+}
+
+int64_t Model::find_module(std::string_view name) const {
+  const auto it = by_name_.find(name);
+  return it == by_name_.end() ? -1 : static_cast<int64_t>(it->second);
+}
+
+int64_t Model::parameters() const {
+  int64_t sum = 0;
+  if (checkpoint_->tensors().empty()) {  // configuration only: biases of linear layers are not known
+    for (const Module& m : modules_) sum += m.can_quantize ? m.rows * m.cols : 0;
+    for (const NeededTensor& t : list_others(config_, *arch_)) {
+      int64_t n = 1;
+      for (int64_t d : t.shape) n *= d;
+      sum += n;
+    }
+    return sum;
+  }
+  for (const TensorInfo& tensor : checkpoint_->tensors()) {
+    const size_t dot = tensor.name.rfind('.');
+    const int64_t module = dot == std::string::npos ? -1 : find_module(std::string_view(tensor.name).substr(0, dot));
+    const bool packed = module >= 0 && stored_[static_cast<size_t>(module)].has_value();
+    if (!packed || std::string_view(tensor.name).substr(dot + 1) == "bias") sum += tensor.elements();
+  }
+  for (size_t i = 0; i < modules_.size(); ++i) {
+    if (stored_[i].has_value()) sum += modules_[i].rows * modules_[i].cols;
+  }
+  return sum;
+}
+
+std::optional<StoredScheme> Model::stored_scheme(size_t module) const {
+  if (auto it = matrices_.find(module); it != matrices_.end()) {
+    return StoredScheme{it->second->scheme, !it->second->g_idx.empty(), true};
+  }
+  return stored_[module];
+}
+
+}  // namespace qz

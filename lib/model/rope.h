@@ -1,0 +1,17 @@
+// Rotary positions: what the configuration says about them. The tables are made by make_rope_table (model/block.h).
+#pragma once
+#include <string>
+
+#include "model/config.h"
+#include "model/config_reader.h"
+
+namespace qz {
+
+// Fills config->rope (and expects hidden, heads, head_dim, max_seq to be there) from "rope_parameters" (transformers 5)
+// or "rope_theta" + "rope_scaling" (transformers 4), whose kind is "rope_type" or, in old files, "type".
+void read_rope(const Context& context, ConfigReader* reader, const std::string& file, ModelConfig* config);
+
+// Dimensions of a head that rotate.
+int64_t rotary_dim(const ModelConfig& config);
+
+}  // namespace qz
