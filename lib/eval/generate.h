@@ -3,6 +3,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/random.h"
 #include "io/tokens.h"
 #include "model/session.h"
 
@@ -15,17 +16,16 @@ struct SampleOptions {
   uint64_t seed = 0;
 };
 
-// Counter-based generator (SplitMix64 over seed, stream, counter): the same text on every machine and for any batch.
-double uniform(uint64_t seed, uint64_t stream, uint64_t counter);  // [0, 1)
 // Repetition penalty on `seen`, temperature, top-k, top-p, in the order of transformers; `logits` is changed.
-int32_t sample_token(float* logits, int64_t vocab, const SampleOptions& options, const std::vector<int32_t>& seen, double u);
+int32_t sample_token(float* logits, int64_t vocab, const SampleOptions& options, const std::vector<int32_t>& seen,
+                     double u);
 
 // max_tokens new tokens after prompt, stopping at the model's eos; on_token returns false to stop.
 Status generate(Session* session, const std::vector<int32_t>& prompt, int64_t max_tokens, const SampleOptions& options,
                 const std::function<bool(int32_t)>& on_token);
 
-// `sequences` texts of `length` tokens each (the first is the model's bos, or a token drawn uniformly if it has none), temperature 1,
-// decoded in batches. Sequence i depends on seed and i only.
+// `sequences` texts of `length` tokens each (the first is the model's bos, or a token drawn uniformly if it has none),
+// temperature 1, decoded in batches. Sequence i depends on seed and i only.
 Result<TokenSet> write_itself(ModelPtr model, int64_t sequences, int64_t length, uint64_t seed, Progress* progress);
 
 }  // namespace qz
