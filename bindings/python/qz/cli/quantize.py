@@ -1,0 +1,171 @@
+"""qz quantize: 16-bit directory in, quantized directory out."""
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+import resource
+import time
+from dataclasses import asdict
+from typing import Any, Optional
+
+import click
+from rich.console import Console
+
+from .. import defaults
+from ..calibration import MODES, Calibration
+from ..errors import BadFile, InvalidArgument, IoError
+from ..model import Model
+from ..plan import Plan, Rule
+from .common import Common, megabytes, pairs, with_common
+from .words import Group, Size, Strength, gptq_options, parse_rule, scheme_from
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.argument("out", type=click.Path())
+@click.option("--scheme", help=f"What is stored: w4g128, w3g64, w4g32a (asymmetric), int8 (per row).  [default: {defaults.SCHEME}]")
+@click.option("--bits", type=int, help="2, 3, 4 or 8.")
+@click.option("--group", type=Group(), metavar="N|row|tensor", help="Columns that share a scale.")
+@click.option("--symmetric/--asymmetric", "symmetric", default=None, help="Without or with stored zero points.")
+@click.option("--method", type=click.Choice(["gptq", "rtn"]), default="gptq", show_default=True)
+@click.option("--rule", "rules", multiple=True, metavar="GLOB=SPEC",
+              help="Another treatment for some modules: 'lm_head=keep', '*.layers.0.*=w8g128', '*.down_proj=rtn:w8g128'. Repeatable, the last match wins.")
+@click.option("--plan", "plan_file", type=click.Path(), help="All rules from a JSON file, instead of the options above.")
+@click.option("--format", "format_", type=click.Choice(["compressed-tensors", "gptq", "gptq_v2"]), default="compressed-tensors", show_default=True)
+@click.option("--calib", multiple=True, metavar="self|mix|text|FILE",
+              help="What to calibrate with. Files: .txt, .jsonl with a \"text\" field, .npy with token ids, or what --save-calib wrote. self: "
+                   f"text that the model writes itself; text: the files; mix: half of each.  [default: {defaults.MODE_WITH_TEXT} with a "
+                   f"file, else {defaults.MODE_WITHOUT_TEXT}]  Repeatable.")
+@click.option("--samples", type=click.IntRange(1), default=defaults.SAMPLES, show_default=True, help="Calibration sequences.")
+@click.option("--length", type=click.IntRange(2), help="Tokens of one; by default by the model's size.")
+@click.option("--seed", type=click.IntRange(0), default=defaults.SEED, show_default=True)
+@click.option("--save-calib", type=click.Path(), help="Keep the calibration tokens in a file.")
+@click.option("--overwrite", is_flag=True, help="OUT may exist.")
+@click.option("--shard-size", type=Size(), default="5GB", show_default=True)
+@click.option("--strict", is_flag=True, help="Warnings that mean a worse result are errors.")
+@click.option("--act-order", type=click.Choice(["none", "static", "dynamic"]), help="Order of solving; dynamic stores g_idx.")
+@click.option("--sweeps", type=click.IntRange(0), help="Coordinate-descent sweeps over the codes.")
+@click.option("--damp", type=click.FloatRange(0, 1, min_open=True), help="Of mean diag(H).")
+@click.option("--drift", type=Strength(), help="Correction for the drift of the inputs.")
+@click.option("--residual", type=Strength(), help="Correction for the error in the residual stream.")
+@click.option("--block", type=click.IntRange(1), help="Columns that are updated lazily together.")
+@click.option("--search/--no-search", default=None, help="Range search weighted by diag(H).")
+@click.option("--signed-grid/--no-signed-grid", default=None, help="Symmetric scales may be negative.")
+@click.option("--refit/--no-refit", default=None, help="Least-squares refit of the scales.")
+@click.option("--token-weight/--no-token-weight", default=None, help="Tokens weighted as the next norm sees them.")
+@click.option("--allow-rtn-fallback", is_flag=True, help="Round a module whose Hessian no damping repairs; the report says so.")
+@with_common
+def quantize(common: Common, model: str, out: str, scheme: Optional[str], bits: Optional[int], group: Optional[int],
+             symmetric: Optional[bool], method: str, rules: tuple[str, ...], plan_file: Optional[str], format_: str, calib: tuple[str, ...],
+             samples: int, length: Optional[int], seed: int, save_calib: Optional[str], overwrite: bool, shard_size: int, strict: bool,
+             **levers: Any) -> None:
+    """Quantizes the linear layers of MODEL and writes OUT, a directory that vLLM and transformers load.
+
+    Without --calib no data is needed: the model writes its own calibration text.
+    """
+    started = time.monotonic()
+    asymmetric = None if symmetric is None else not symmetric
+    base = Rule(method, scheme_from(scheme, bits, group, asymmetric), gptq_options(**levers))
+    parsed = [parse_rule(text, base) for text in rules]
+    mode, files = _calibration_words(calib)
+    if not overwrite and pathlib.Path(out).exists():
+        raise InvalidArgument(f"{out} exists: --overwrite replaces it")
+    opened = Model.open(model, context=common.context)
+    if plan_file:
+        plan = Plan.from_json(opened, _read(plan_file))
+    else:
+        plan = Plan(opened).add("*", base.method, base.scheme, base.gptq)
+        for glob, rule in parsed:
+            plan.add(glob, rule.method, rule.scheme, rule.gptq)
+    calibration = None
+    if any(rule.get("method", "default") in {"default", "gptq"} for rule in plan.to_json()["rules"][0 if plan_file else 1:]):
+        with common.progress() as progress:
+            calibration = _calibration(common, opened, mode, files, samples, length, seed, progress)
+        if save_calib:
+            calibration.save(save_calib)
+    with common.progress() as progress:
+        made = plan.run(calibration, format=format_, stream_to=out, overwrite=overwrite, strict=strict, shard_bytes=shard_size, seed=seed,
+                        progress=progress)
+    summary = _summary(opened, made, model, out)
+    summary["format"] = made.info.format
+    summary["calibration"] = None if calibration is None else {"sequences": len(calibration), "tokens": calibration.tokens, "seed": seed}
+    summary["seconds"] = time.monotonic() - started
+    summary["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    common.emit({"command": "quantize", **summary, "module_reports": [asdict(r) for r in made.report]},
+                lambda console: _show(console, summary))
+
+
+def _calibration_words(calib: tuple[str, ...]) -> tuple[Optional[str], list[str]]:
+    modes = [word for word in calib if word in MODES]
+    files = [word for word in calib if word not in MODES]
+    if len(modes) > 1:
+        raise click.UsageError(f"--calib {' and --calib '.join(modes)} contradict each other")
+    if modes and (modes[0] == "self") == bool(files):
+        raise click.UsageError(f"--calib {modes[0]} {'takes no file' if files else 'needs a --calib FILE with text or tokens'}")
+    return (modes[0] if modes else None), files
+
+
+def _calibration(common: Common, model: Model, mode: Optional[str], files: list[str], samples: int, length: Optional[int], seed: int,
+                 progress: Any) -> Calibration:
+    saved = [file for file in files if _is_saved(file)]
+    if not saved:
+        return Calibration.for_model(model, files, mode, samples, length, seed, progress)
+    if len(files) > 1 or mode:
+        raise click.UsageError(f"{saved[0]} holds a whole calibration: nothing can be added to it")
+    return Calibration.load(saved[0], common.context)
+
+
+def _is_saved(file: str) -> bool:
+    """Whether a file is what Calibration.save() writes: by its first bytes, so that any name will do."""
+    try:
+        with open(file, "rb") as stream:
+            return stream.read(len(_SAVED_MAGIC)) == _SAVED_MAGIC
+    except OSError as problem:
+        raise IoError(f"{file}: {problem.strerror}") from None
+
+
+_SAVED_MAGIC = b"QZTOKENS"
+
+
+def _read(file: str) -> str:
+    try:
+        return pathlib.Path(file).read_text(encoding="utf-8")
+    except OSError as problem:
+        raise IoError(f"{file}: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadFile(f"{file}: not UTF-8 text") from None
+
+
+def _summary(model: Model, made: Model, source: str, out: str) -> dict[str, Any]:
+    sizes = {module.name: module.rows * module.cols for module in model.modules}
+    solved = [r for r in made.report if r.method != "keep"]
+    weights = sum(sizes[r.name] for r in solved)
+    return {"model": source, "out": out, "modules": len(solved), "modules_kept": len(sizes) - len(solved),
+            "bits_per_weight": 8 * sum(r.bytes_after for r in solved) / weights if weights else None,
+            "bytes_before": _weight_bytes(source), "bytes_after": _weight_bytes(out), "output_error": _mean(r.output_error for r in solved),
+            "rtn_output_error": _mean(r.rtn_output_error for r in solved), "fallbacks": [r.name for r in solved if r.fell_back]}
+
+
+def _mean(values: Any) -> Optional[float]:
+    """Of those that were measured."""
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else None
+
+
+def _weight_bytes(directory: str) -> int:
+    return sum(file.stat().st_size for file in pathlib.Path(directory).glob("*.safetensors"))
+
+
+def _show(console: Console, s: dict[str, Any]) -> None:
+    rows = [("modules", f"{s['modules']} quantized, {s['modules_kept']} kept"),
+            ("bits per weight", "-" if s["bits_per_weight"] is None else f"{s['bits_per_weight']:.3f}"),
+            ("weight files", f"{megabytes(s['bytes_before'])} -> {megabytes(s['bytes_after'])}")]
+    if s["output_error"] is not None and s["rtn_output_error"]:
+        rows.append(("output error", f"{s['output_error']:.3g}, {s['output_error'] / s['rtn_output_error']:.2f} of rounding to nearest "
+                                     f"({s['rtn_output_error']:.3g})"))
+    if s["calibration"]:
+        rows.append(("calibration", f"{s['calibration']['sequences']} sequences, {s['calibration']['tokens']} tokens"))
+    rows += [("fallbacks", ", ".join(s["fallbacks"]) or "none"), ("time", f"{s['seconds']:.1f} s"),
+             ("peak memory", megabytes(s["peak_memory_bytes"])), ("written", f"{s['out']} ({s['format']})")]
+    console.print(pairs(rows))

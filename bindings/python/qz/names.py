@@ -1,0 +1,26 @@
+"""The words of the command line and of Python for the numbers of the C API."""
+from __future__ import annotations
+
+from ._library import lib
+from .errors import InvalidArgument
+
+FORMATS = {"compressed-tensors": lib.QZ_FORMAT_COMPRESSED, "gptq": lib.QZ_FORMAT_GPTQ, "gptq_v2": lib.QZ_FORMAT_GPTQ_V2,
+           "plain": lib.QZ_FORMAT_PLAIN}
+METHODS = {"default": lib.QZ_METHOD_DEFAULT, "keep": lib.QZ_METHOD_KEEP, "rtn": lib.QZ_METHOD_RTN, "gptq": lib.QZ_METHOD_GPTQ}
+ORDERS = {"none": lib.QZ_ORDER_NONE, "static": lib.QZ_ORDER_STATIC, "g_idx": lib.QZ_ORDER_GIDX}
+DTYPES = {"f32": lib.QZ_DTYPE_F32, "f16": lib.QZ_DTYPE_F16, "bf16": lib.QZ_DTYPE_BF16, "i64": lib.QZ_DTYPE_I64,
+          "i32": lib.QZ_DTYPE_I32, "i16": lib.QZ_DTYPE_I16, "i8": lib.QZ_DTYPE_I8, "u8": lib.QZ_DTYPE_U8, "bool": lib.QZ_DTYPE_BOOL}
+
+
+def number(table: dict[str, int], word: str | None, what: str) -> int:
+    """The constant for a word; 0, the default, for None. InvalidArgument lists the words that there are."""
+    if word is None:
+        return 0
+    if word not in table:
+        raise InvalidArgument(f"{what} {word!r} is not one of {', '.join(table)}")
+    return table[word]
+
+
+def word(table: dict[str, int], value: int) -> str:
+    """The word for a constant; the number itself if it is newer than this package."""
+    return next((name for name, known in table.items() if known == value), str(value))

@@ -1,0 +1,71 @@
+"""Packed: one quantized matrix. Made from weights, taken from a format's tensors, given back as tensors, dequantized."""
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+import numpy as np
+
+from . import names
+from ._call import c_string, check, string
+from ._handle import Handle
+from ._library import ffi, lib
+from .context import Context, default_context
+from .errors import InvalidArgument
+from .plan import GptqOptions, Rule
+from .scheme import SchemeLike, as_scheme
+from .tensor import Tensor, as_tensor, c_tensor, from_c
+
+_MOST_PARTS = 16  # of one module in one format; no format has more than six
+
+
+class Packed(Handle):
+    """A quantized matrix of shape (rows, cols) = (output features, input features)."""
+
+    _kind = "qz_packed"
+
+    def __init__(self, pointer: Any, shape: tuple[int, int]) -> None:
+        super().__init__(pointer)
+        self.shape = shape
+
+    @classmethod
+    def quantize(cls, weight: Any, scheme: Optional[SchemeLike] = None, method: str = "rtn", *, hessian: Any = None,
+                 gptq: Optional[GptqOptions] = None, context: Optional[Context] = None) -> Packed:
+        """Quantizes a weight [rows, cols] of F32, F16 or BF16: NumPy, torch, anything with DLPack on the CPU.
+
+        hessian: float32 [cols, cols], X^T X of the inputs, for "gptq". NumericError if weight or hessian are not finite.
+        """
+        weight = as_tensor(weight)
+        if len(weight.shape) != 2:
+            raise InvalidArgument(f"a weight is [rows, cols], not {list(weight.shape)}")
+        hessian = None if hessian is None else as_tensor(hessian)
+        out = ffi.new("qz_packed **")
+        check(lib.qz_packed_quantize((context or default_context())._pointer, c_tensor(weight), Rule(method, scheme, gptq)._struct(),
+                                     ffi.NULL if hessian is None else c_tensor(hessian), out))
+        return cls(out[0], weight.shape)
+
+    @classmethod
+    def from_parts(cls, format: str, scheme: SchemeLike, rows: int, cols: int, parts: Mapping[str, Any],
+                   context: Optional[Context] = None) -> Packed:
+        """From the tensors of one module as a format stores them, {"qweight": ..., "scales": ...}; they are copied. BadFile or
+        InvalidArgument if sizes, types or values do not belong together."""
+        tensors = {name: as_tensor(values) for name, values in parts.items()}
+        keys = [c_string(name) for name in tensors]
+        array = ffi.new("qz_part[]", len(tensors))
+        for part, key, tensor in zip(array, keys, tensors.values()):
+            part.name, part.tensor = key, c_tensor(tensor)[0]
+        out = ffi.new("qz_packed **")
+        check(lib.qz_packed_import((context or default_context())._pointer, names.number(names.FORMATS, format, "format"),
+                                   as_scheme(scheme)._struct(), rows, cols, array, len(tensors), out))
+        return cls(out[0], (rows, cols))
+
+    def export(self, format: str) -> dict[str, Tensor]:
+        """The tensors that a format stores for this matrix, by their local names; copies. Unsupported if it cannot hold it."""
+        parts, count = ffi.new("qz_part[]", _MOST_PARTS), ffi.new("size_t *", _MOST_PARTS)
+        check(lib.qz_packed_export(self._pointer, names.number(names.FORMATS, format, "format"), parts, count))
+        return {string(parts[i].name): from_c(parts[i].tensor) for i in range(count[0])}
+
+    def dequantize(self) -> np.ndarray:
+        """float32 [rows, cols]."""
+        out = Tensor(np.empty(self.shape, np.float32))
+        check(lib.qz_packed_dequantize(self._pointer, c_tensor(out)))
+        return out.array

@@ -1,0 +1,73 @@
+"""Session: one running sequence with its KV cache. Logits, and text."""
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from . import defaults
+from ._call import check, struct
+from ._handle import Handle
+from ._interrupt import Interrupt
+from ._library import ffi, lib
+from .model import Model
+from .tensor import Tensor, c_tensor, c_tokens, token_array
+
+
+class Session(Handle):
+    """All blocks of a model in memory and a KV cache of max_seq positions (0 = the model's). For one thread at a time."""
+
+    _kind = "qz_session"
+
+    def __init__(self, model: Model, max_seq: int = 0) -> None:
+        out = ffi.new("qz_session **")
+        check(lib.qz_session_create(model._pointer, max_seq, out))
+        super().__init__(out[0])
+        self._vocab = model.info.vocab
+
+    def logits(self, ids: Any, last_only: bool = False) -> np.ndarray:
+        """Feeds token ids after what was fed before. float32 logits [tokens, vocab], or of the last token alone [1, vocab].
+        InvalidArgument if an id is outside the vocabulary or the cache is full."""
+        array = token_array(ids)
+        out = Tensor(np.empty((1 if last_only else array.size, self._vocab), np.float32))
+        check(lib.qz_session_logits(self._pointer, c_tokens(array), array.size, c_tensor(out)))
+        return out.array
+
+    def feed(self, ids: Any) -> None:
+        """Feeds token ids without asking for logits."""
+        array = token_array(ids)
+        check(lib.qz_session_logits(self._pointer, c_tokens(array), array.size, ffi.NULL))
+
+    def generate(self, prompt: Any, *, max_tokens: int = defaults.MAX_TOKENS, temperature: float = 1.0, top_k: int = 0,
+                 top_p: float = 1.0, greedy: bool = False, repetition_penalty: float = 1.0, seed: int = defaults.SEED,
+                 on_token: Optional[Callable[[int], Any]] = None) -> list[int]:
+        """Feeds the prompt (one token at least) and samples; the new tokens. Ends at max_tokens, at the end-of-text token, or when
+        on_token(token), called with each as it comes, returns something true. Depends on the seed and the model only."""
+        array = token_array(prompt)
+        options = struct("qz_generate_options", max_tokens=max_tokens, top_k=top_k, greedy=int(greedy), temperature=temperature,
+                         top_p=top_p, repetition_penalty=repetition_penalty, seed=seed)
+        tokens: list[int] = []
+        raised: list[BaseException] = []
+        interrupt = Interrupt()
+
+        @ffi.callback("qz_token_fn", error=1)
+        def take(_: Any, token: int) -> int:
+            if interrupt.seen:
+                return 1
+            tokens.append(token)
+            try:
+                return int(bool(on_token and on_token(token)))
+            except BaseException as problem:  # an exception cannot cross C: it waits outside
+                raised.append(problem)
+                return 1
+
+        with interrupt:
+            status = lib.qz_session_generate(self._pointer, c_tokens(array), array.size, options, take, ffi.NULL)
+        if raised:
+            raise raised[0]
+        check(status)
+        return tokens
+
+    def reset(self) -> None:
+        """Forgets everything that was fed."""
+        check(lib.qz_session_reset(self._pointer))
