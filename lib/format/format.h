@@ -1,5 +1,7 @@
-// A format: canonical matrix <-> named tensors, both ways, and its words in config.json. Pure functions, local tensor names only
-// ("qweight", never the module's path); files are lib/io's business. Adding one = one file, one row in list.cc, one golden test.
+// A format: canonical matrix <-> named tensors, both ways, and its words in config.json. Pure functions, local tensor
+// names only
+// ("qweight", never the module's path); files are lib/io's business. Adding one = one file, one row in list.cc, one
+// golden test.
 #pragma once
 #include <optional>
 #include <string>
@@ -13,11 +15,11 @@
 
 namespace qz {
 
-// Values equal qz_format.
-enum class FormatId : int32_t { kDefault = 0, kGptq = 1, kGptqV2 = 2, kCompressed = 4, kPlain = 8 };
+// Values equal qz_format. kPlain has no row: 16-bit safetensors hold nothing quantized.
+enum class FormatId : int32_t { kDefault = 0, kGptq = 1, kGptqV2 = 2, kGptqPlanar = 3, kCompressed = 4, kPlain = 8 };
 
-struct PartSpec {            // one tensor of one module
-  std::string_view name;     // "weight_packed"
+struct PartSpec {         // one tensor of one module
+  std::string_view name;  // "weight_packed"
   DType dtype = DType::kNone;
   std::vector<int64_t> shape;
 };
@@ -26,13 +28,14 @@ struct Part : PartSpec {
 };
 using Parts = std::vector<Part>;
 
-struct PlannedModule {        // one linear layer of the model, as the plan left it
-  std::string name;           // full name, "model.layers.0.self_attn.q_proj"
-  bool quantized = false;     // false: kept in 16 bit
-  bool in_block = true;       // false: the head
-  Scheme scheme;              // when quantized
-  bool g_idx = false;         // act-order at run time (desc_act)
-  bool static_order = false;  // columns were solved in order of diag(H), groups stay natural (compressed-tensors "actorder": "static")
+struct PlannedModule {     // one linear layer of the model, as the plan left it
+  std::string name;        // full name, "model.layers.0.self_attn.q_proj"
+  bool quantized = false;  // false: kept in 16 bit
+  bool in_block = true;    // false: the head
+  Scheme scheme;           // when quantized
+  bool g_idx = false;      // act-order at run time (desc_act)
+  bool static_order =
+      false;  // columns were solved in order of diag(H), groups stay natural (compressed-tensors "actorder": "static")
 };
 struct PlanSummary {
   std::vector<PlannedModule> modules;  // every linear of the model, in model order
@@ -47,19 +50,24 @@ struct ConfigFile {
 // What a quantization_config says of each module of a model.
 struct StoredScheme {
   Scheme scheme;
-  bool g_idx = false;    // a g_idx tensor is expected
-  bool dense = true;     // compressed-tensors, bits that do not divide 32: dense bit stream (0.13 and later) or padded words (before)
+  bool g_idx = false;  // a g_idx tensor is expected
+  bool dense = true;   // compressed-tensors, bits that do not divide 32: dense bit stream (0.17 and later) or padded
+                       // words (before); only read where the stored width does not tell
 };
 
 struct Format {
   FormatId id;
-  std::string_view name;  // "compressed-tensors", "gptq", "gptq_v2"
+  std::string_view name;  // "compressed-tensors", "gptq", "gptq_v2", "gptq_p"
   // Tensor names that mark a module as quantized in this format, the essential one first ("weight_packed").
   std::vector<std::string_view> part_names;
+  // Smallest true zero point of an asymmetric scheme that every reader understands (GPTQ v1, which stores zero - 1: 1;
+  // else 0).
+  int32_t min_zero = 0;
 
   // ok, or why not, in words for a person: bits, group, symmetry, g_idx, divisibility of this module's shape.
   Status (*can_store)(const Scheme& scheme, int64_t rows, int64_t cols, bool g_idx);
-  // The type of scales that this format stores for a model of `model_dtype` (compressed-tensors: the model's; GPTQ: F16).
+  // The type of scales that this format stores for a model of `model_dtype` (compressed-tensors: the model's; GPTQ:
+  // F16).
   DType (*scale_dtype)(DType model_dtype);
   // Names, dtypes and shapes before anything is solved: what the writer reserves.
   std::vector<PartSpec> (*layout)(const Scheme& scheme, int64_t rows, int64_t cols, bool g_idx);
@@ -71,12 +79,15 @@ struct Format {
   // Further files of the directory (GPTQ: quantize_config.json).
   std::vector<ConfigFile> (*extra_files)(const Json& quantization_config);
   // Reads a quantization_config (ours or another tool's): the scheme of the module `name`, or nullopt when it is kept.
-  // is_linear_class: the module's class name is "Linear" (always true for the modules that Model lists).
-  Result<std::optional<StoredScheme>> (*stored_scheme)(const Json& quantization_config, std::string_view module, int64_t rows, int64_t cols);
+  // The module's class is taken to be Linear, as it is for every module that Model lists. scale of the scheme is kNone:
+  // decode finds it in the tensors.
+  Result<std::optional<StoredScheme>> (*stored_scheme)(const Json& quantization_config, std::string_view module,
+                                                       int64_t rows, int64_t cols);
 };
 
 // The table (list.cc), in order of FormatId.
 const std::vector<Format>& formats();
+// kDefault is compressed-tensors; nullptr for kPlain and for values that it does not know.
 const Format* find_format(FormatId id);
 // Which format a quantization_config is in; kUnsupported names what was found and what can be read.
 Result<const Format*> detect_format(const Json& quantization_config);
