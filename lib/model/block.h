@@ -101,6 +101,8 @@ class Ends {
   // bad id.
   Status embed(const Model& model, const Sequences& sequences, const int32_t* ids, float* r) const;
   // logits[rows][vocab] of the rows of r: final norm, project_out, head. Call with few hundred rows at a time.
+  // x = what the head reads [rows][embed_dim]: final norm, project_out.
+  Status head_input(const Model& model, MatrixView r, float* x, Progress* progress = nullptr) const;
   Status logits(const Model& model, MatrixView r, float* logits, Progress* progress = nullptr) const;
 
  private:

@@ -66,9 +66,10 @@ std::vector<int64_t> read_windows(ConfigReader* reader, const Json& config, cons
     }
     for (size_t i = 0; i < windows.size(); ++i) {
       const Json& type = (*types)[i];
-      if (type == "sliding_attention") {
+      const std::string name = type.is_string() ? type.get<std::string>() : std::string();
+      if (name == "sliding_attention") {
         windows[i] = window;
-      } else if (type != "full_attention") {
+      } else if (name != "full_attention") {
         reader->fail(Code::kUnsupported, "layer_types[" + std::to_string(i) + "] is " + describe_json(type) +
                                              ", full_attention and sliding_attention are known");
       }

@@ -91,17 +91,20 @@ Status Ends::embed(const Model& model, const Sequences& sequences, const int32_t
   return {};
 }
 
+Status Ends::head_input(const Model& model, MatrixView r, float* x, Progress* progress) const {
+  const ModelConfig& c = model.config();
+  if (!project_out_.present()) return norm_rows(model, final_norm_, r, x);
+  Scratch normed(r.rows * c.hidden);
+  QZ_TRY(norm_rows(model, final_norm_, r, normed.data()));
+  return project_out_.apply(model.context(), normed.view(r.rows, c.hidden), false, x, progress);
+}
+
 Status Ends::logits(const Model& model, MatrixView r, float* logits, Progress* progress) const {
   const ModelConfig& c = model.config();
   const Context& context = model.context();
-  Scratch normed(r.rows * c.hidden);
-  QZ_TRY(norm_rows(model, final_norm_, r, normed.data()));
-  MatrixView x = normed.view(r.rows, c.hidden);
-  Scratch narrow(project_out_.present() ? r.rows * c.embed_dim : 0);
-  if (project_out_.present()) {
-    QZ_TRY(project_out_.apply(context, x, false, narrow.data(), progress));
-    x = narrow.view(r.rows, c.embed_dim);
-  }
+  Scratch input(r.rows * c.embed_dim);
+  QZ_TRY(head_input(model, r, input.data(), progress));
+  const MatrixView x = input.view(r.rows, c.embed_dim);
   if (head_.present()) return head_.apply(context, x, false, logits, progress);
   const DenseWeight tied{embed_.data(), embed_dtype_, embed_rows_, c.embed_dim};
   return gemm_nt(context, x, weight_rows(tied), nullptr, false, logits, embed_rows_, progress);

@@ -1,0 +1,85 @@
+// The forward pass against transformers: logits of whole sequences at once, and token by token through the KV cache.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "unit/model/goldens.h"
+
+namespace qz {
+namespace {
+
+struct Difference {
+  double absolute = 0, relative = 0;  // relative to the largest logit of the golden
+};
+
+Difference difference(const std::vector<float>& mine, const std::vector<float>& golden) {
+  Difference d;
+  double scale = 0;
+  for (size_t i = 0; i < golden.size(); ++i) {
+    d.absolute = std::max(d.absolute, std::abs(static_cast<double>(mine[i]) - static_cast<double>(golden[i])));
+    scale = std::max(scale, std::abs(static_cast<double>(golden[i])));
+    if (std::isnan(mine[i])) d.absolute = INFINITY;
+  }
+  d.relative = d.absolute / scale;
+  return d;
+}
+
+// All logits of the golden's tokens, `step` tokens a call.
+Result<std::vector<float>> run(const ModelPtr& model, const Golden& golden, int64_t step) {
+  const int64_t batch = golden.tokens.shape[0], length = golden.tokens.shape[1], vocab = golden.logits.shape[2];
+  QZ_ASSIGN(std::unique_ptr<Session> session, Session::create(model, 0, batch));
+  std::vector<float> logits(golden.logits.data.size());
+  for (int64_t at = 0; at < length; at += step) {
+    const int64_t n = std::min(step, length - at);
+    std::vector<int32_t> ids;
+    for (int64_t b = 0; b < batch; ++b) {
+      for (int64_t i = 0; i < n; ++i) ids.push_back(golden.tokens.data[static_cast<size_t>(b * length + at + i)]);
+    }
+    std::vector<float> some(static_cast<size_t>(batch * n * vocab));
+    QZ_TRY(session->step(ids.data(), n, true, some.data()));
+    for (int64_t b = 0; b < batch; ++b) {
+      std::copy_n(some.begin() + b * n * vocab, n * vocab, logits.begin() + (b * length + at) * vocab);
+    }
+  }
+  return logits;
+}
+
+class Logits : public testing::TestWithParam<std::string> {};
+
+TEST_P(Logits, EqualTransformers) {
+  const std::string dir = "tests/data/goldens/" + GetParam();
+  const Golden golden = read_golden(dir);
+  ASSERT_EQ(golden.logits.shape.size(), 3u) << dir;
+  Result<ModelPtr> model = Model::open(make_context(2), dir);
+  ASSERT_TRUE(model.ok()) << model.status().text();
+  ASSERT_EQ((*model)->config().vocab, golden.logits.shape[2]);
+  const int64_t steps[] = {golden.tokens.shape[1], 1, 5};
+  Difference d[3];
+  for (int i = 0; i < 3; ++i) {
+    Result<std::vector<float>> logits = run(*model, golden, steps[i]);
+    ASSERT_TRUE(logits.ok()) << logits.status().text();
+    d[i] = difference(*logits, golden.logits.data);
+    EXPECT_LT(d[i].relative, 1e-5) << steps[i] << " tokens a step";
+  }
+  std::printf("%-44s prefill abs %.2e rel %.2e | decode abs %.2e rel %.2e | by 5 abs %.2e rel %.2e\n",
+              GetParam().c_str(), d[0].absolute, d[0].relative, d[1].absolute, d[1].relative, d[2].absolute,
+              d[2].relative);
+}
+
+std::string test_name(const testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param;
+  for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Logits,
+                         testing::Values("models/llama-tied", "models/llama3-rope-gqa",
+                                         "models/llama3-rope-gqa-v4config", "models/mistral-sliding",
+                                         "models/qwen2-bias-2shards", "models/qwen3-qknorm", "models/opt-pre-ln",
+                                         "models/opt-350m-style", "models/llama-128", "models/qwen2-128"),
+                         test_name);
+
+}  // namespace
+}  // namespace qz
