@@ -1,7 +1,7 @@
 // Dense products in float32, in GFLOP/s, beside OpenBLAS (one thread) in the same run.
 //   bench_gemm [THREADS [M N K]]
-// Every number is the best of several runs, the two sides taking turns so that a busy machine slows both. OPENBLAS_CORETYPE
-// chooses the peer's kernels, for example SkylakeX for AVX-512.
+// Every number is the best of several runs, the two sides taking turns so that a busy machine slows both.
+// OPENBLAS_CORETYPE chooses the peer's kernels, for example SkylakeX for AVX-512.
 #include <time.h>
 
 #include <algorithm>
@@ -16,8 +16,9 @@
 #include "tensor/convert.h"
 
 extern "C" {
-void sgemm_(const char* ta, const char* tb, const int* m, const int* n, const int* k, const float* alpha, const float* a,
-            const int* lda, const float* b, const int* ldb, const float* beta, float* c, const int* ldc);
+void sgemm_(const char* ta, const char* tb, const int* m, const int* n, const int* k, const float* alpha,
+            const float* a, const int* lda, const float* b, const int* ldb, const float* beta, float* c,
+            const int* ldc);
 void ssyrk_(const char* uplo, const char* trans, const int* n, const int* k, const float* alpha, const float* a,
             const int* lda, const float* beta, float* c, const int* ldc);
 void openblas_set_num_threads(int threads);
@@ -76,9 +77,9 @@ std::vector<float> noise(int64_t count, uint32_t seed) {
 }
 
 void print(const char* product, const Shape& s, const char* engine, uint32_t threads, double ours, double peer) {
-  std::printf("%-10s %6lld %6lld %6lld  %-7s %2u thread(s) %8.1f GFLOP/s   OpenBLAS, 1 thread %8.1f   ratio %.2f\n", product,
-              static_cast<long long>(s.m), static_cast<long long>(s.n), static_cast<long long>(s.k), engine, threads, ours,
-              peer, ours / peer);
+  std::printf("%-10s %6lld %6lld %6lld  %-7s %2u thread(s) %8.1f GFLOP/s   OpenBLAS, 1 thread %8.1f   ratio %.2f\n",
+              product, static_cast<long long>(s.m), static_cast<long long>(s.n), static_cast<long long>(s.k), engine,
+              threads, ours, peer, ours / peer);
 }
 
 void bench_shape(const qz::Context& context, const Shape& s) {
@@ -98,15 +99,16 @@ void bench_shape(const qz::Context& context, const Shape& s) {
   const auto nt = [&](const qz::WeightRows& w) {
     check(qz::gemm_nt(context, {a.data(), s.m, s.k, s.k}, w, nullptr, false, c.data(), s.n));
   };
-  auto r = race(flops, {[&] { nt(weight32); }, [&] { nt(weight16); }, [&] {
-                          sgemm_("T", "N", &n, &m, &k, &one, b.data(), &k, a.data(), &k, &zero, c_peer.data(), &n);
-                        }});
+  auto r =
+      race(flops, {[&] { nt(weight32); }, [&] { nt(weight16); },
+                   [&] { sgemm_("T", "N", &n, &m, &k, &one, b.data(), &k, a.data(), &k, &zero, c_peer.data(), &n); }});
   print("nt f32", s, engine, threads, r[0], r[2]);
   print("nt bf16", s, engine, threads, r[1], r[2]);
   if (s.m < 32) return;
-  r = race(flops,
-           {[&] { check(qz::gemm_nn(context, {a.data(), s.m, s.k, s.k}, {b.data(), s.k, s.n, s.n}, 1, c.data(), s.n)); },
-            [&] { sgemm_("N", "N", &n, &m, &k, &one, b.data(), &n, a.data(), &k, &one, c_peer.data(), &n); }});
+  r = race(
+      flops,
+      {[&] { check(qz::gemm_nn(context, {a.data(), s.m, s.k, s.k}, {b.data(), s.k, s.n, s.n}, 1, c.data(), s.n)); },
+       [&] { sgemm_("N", "N", &n, &m, &k, &one, b.data(), &n, a.data(), &k, &one, c_peer.data(), &n); }});
   print("nn", s, engine, threads, r[0], r[1]);
   // X^T X with X = m x k: useful floating-point operations of one triangle.
   const double triangle = static_cast<double>(s.m) * static_cast<double>(s.k) * static_cast<double>(s.k + 1);
@@ -137,8 +139,8 @@ void bench_tile() {
 
 int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
-  std::vector<Shape> shapes = {{512, 2048, 2048}, {4096, 576, 576},   {2048, 1536, 576}, {256, 4096, 4096},
-                               {64, 2048, 2048},  {4096, 256, 256},   {16, 4096, 4096},  {1, 4096, 4096}};
+  std::vector<Shape> shapes = {{512, 2048, 2048}, {4096, 576, 576}, {2048, 1536, 576}, {256, 4096, 4096},
+                               {64, 2048, 2048},  {4096, 256, 256}, {16, 4096, 4096},  {1, 4096, 4096}};
   if (argc > 4) shapes = {{std::atoll(argv[2]), std::atoll(argv[3]), std::atoll(argv[4])}};
   openblas_set_num_threads(1);
   g_one_thread = threads == 1;

@@ -22,7 +22,7 @@ bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_support
 #endif
 
 constexpr Engine kEngines[] = {
-    // best first
+// best first
 #if defined(__x86_64__)
     {"avx512", has_avx512, &kGemmAvx512, &kOpsAvx512},
     {"avx2", has_avx2, &kGemmAvx2, &kOpsAvx2},

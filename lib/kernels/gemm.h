@@ -28,7 +28,8 @@ Status gemm_nt(const Context& context, MatrixView x, const WeightRows& w, const 
                int64_t y_stride, Progress* progress = nullptr);
 
 // c[i][j] += scale * sum_t a[t][i] * b[t][j], i < a.cols, j < b.cols, t < a.rows == b.rows.
-// lower_only: only tiles that touch i >= j are computed (for the symmetric product of a with itself); the rest is untouched.
+// lower_only: only elements i >= j are promised (for the symmetric product of a with itself). Register tiles that the diagonal
+// crosses are computed whole, so some elements above it change too; those with j - i >= 64 never do.
 Status gemm_tn(const Context& context, MatrixView a, MatrixView b, float scale, bool lower_only, float* c, int64_t c_stride,
                Progress* progress = nullptr);
 

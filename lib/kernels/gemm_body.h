@@ -28,6 +28,10 @@ void tile(int64_t kc, const float* a, const float* b, float alpha, int64_t m, in
 #pragma GCC unroll 4
     for (int64_t j = 0; j < kNv; ++j) sum[i][j] = Vec{};
   }
+  for (int64_t i = 0; i < m; ++i) {  // c comes from far: ask for it now
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < kNv; ++j) __builtin_prefetch(c + i * c_stride + j * QZ_LANES, 1);
+  }
   for (int64_t k = 0; k < kc; ++k, a += kMr, b += kNr) {
     Vec vb[kNv];
 #pragma GCC unroll 4

@@ -1,0 +1,90 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "each_engine.h"
+#include "kernels/ops.h"
+
+namespace qz {
+namespace {
+
+struct Case {
+  int64_t first, queries, head_dim, window;
+};
+
+// The definition, in float64; and beside the library's answer.
+void check(const Case& c) {
+  SCOPED_TRACE("first " + std::to_string(c.first) + ", queries " + std::to_string(c.queries) + ", head_dim " +
+               std::to_string(c.head_dim) + ", window " + std::to_string(c.window));
+  const int64_t keys = c.first + c.queries, qs = c.head_dim + 3, kvs = 2 * c.head_dim + 1, os = c.head_dim + 2;
+  const auto q = normal(c.queries * qs, 1), k = normal(keys * kvs, 2), v = normal(keys * kvs, 3);
+  const double scale = 1 / std::sqrt(static_cast<double>(c.head_dim));
+  std::vector<float> scratch(static_cast<size_t>(keys) + 1, 77.0f), out(static_cast<size_t>(c.queries * os), 77.0f);
+  attention_head(q.data(), qs, k.data(), v.data(), kvs, c.first, c.queries, c.head_dim, static_cast<float>(scale),
+                 c.window, scratch.data(), out.data(), os);
+  EXPECT_EQ(scratch.back(), 77.0f);
+  for (int64_t i = 0; i < c.queries; ++i) {
+    const int64_t last = c.first + i, begin = c.window ? std::max<int64_t>(0, last - c.window + 1) : 0;
+    std::vector<double> p;
+    double sum = 0;
+    for (int64_t j = begin; j <= last; ++j) {
+      double score = 0;
+      for (int64_t d = 0; d < c.head_dim; ++d) score += static_cast<double>(q[i * qs + d]) * k[j * kvs + d];
+      p.push_back(std::exp(score * scale));
+      sum += p.back();
+    }
+    for (int64_t d = 0; d < c.head_dim; ++d) {
+      double want = 0;
+      for (int64_t j = begin; j <= last; ++j) want += p[j - begin] / sum * v[j * kvs + d];
+      ASSERT_NEAR(out[i * os + d], want, 2e-6) << "query " << i << ", element " << d;
+    }
+    for (int64_t d = c.head_dim; d < os; ++d) ASSERT_EQ(out[i * os + d], 77.0f);
+  }
+}
+
+TEST(AttentionTest, EveryHeadSize) {
+  for_each_engine([] {
+    for (const int64_t head_dim : {1, 8, 16, 24, 32, 64, 80, 128, 192, 256, 300}) {
+      for (const int64_t queries : {1, 3, 4, 70}) check({5, queries, head_dim, 0});
+    }
+  });
+}
+
+TEST(AttentionTest, BlocksOfQueriesAndKeys) {
+  for_each_engine([] {
+    for (const int64_t first : {0, 1, 63, 64, 200}) {
+      for (const int64_t queries : {1, 2, 5, 64, 95, 96, 97, 250}) check({first, queries, 16, 0});
+    }
+  });
+}
+
+TEST(AttentionTest, SlidingWindow) {
+  for_each_engine([] {
+    for (const int64_t window : {1, 2, 10, 63, 64, 65, 1000}) {
+      for (const int64_t first : {0, 3, 130}) {
+        for (const int64_t queries : {1, 3, 40, 200}) check({first, queries, 24, window});
+      }
+    }
+  });
+}
+
+// Scores far beyond what exp can hold, rising and falling along the keys: only differences may matter.
+TEST(AttentionTest, LargeScoresDoNotOverflow) {
+  for_each_engine([] {
+    const int64_t n = 200;
+    for (const float sign : {1.0f, -1.0f}) {
+      std::vector<float> q(n, 1.0f), k(n), v(n), out(n), scratch(n);
+      for (int64_t i = 0; i < n; ++i) {
+        k[i] = sign * 1000.0f * static_cast<float>(i);
+        v[i] = static_cast<float>(i);
+      }
+      attention_head(q.data(), 1, k.data(), v.data(), 1, 0, n, 1, 1.0f, 0, scratch.data(), out.data(), 1);
+      for (int64_t i = 0; i < n; ++i) EXPECT_EQ(out[i], sign > 0 ? static_cast<float>(i) : 0.0f);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace qz

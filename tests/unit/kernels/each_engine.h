@@ -1,0 +1,33 @@
+// Runs a piece of a test with every engine this processor has, and puts the best one back.
+#pragma once
+#include <gtest/gtest.h>
+
+#include <random>
+#include <vector>
+
+#include "kernels/engines.h"
+#include "kernels/gemm.h"
+
+namespace qz {
+
+template <class Body>
+void for_each_engine(const Body& body) {
+  int count = 0;
+  const Engine* all = engines(&count);
+  for (int e = 0; e < count; ++e) {
+    if (!force_gemm_engine(all[e].name)) continue;
+    SCOPED_TRACE(all[e].name);
+    body();
+  }
+  force_gemm_engine("");
+}
+
+inline std::vector<float> normal(int64_t count, uint32_t seed, float scale = 1) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> distribution(0, scale);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& v : values) v = distribution(random);
+  return values;
+}
+
+}  // namespace qz
