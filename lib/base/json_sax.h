@@ -78,6 +78,9 @@ template <class Sax>
 Status run_json_sax(std::string_view text, Sax* sax) {
   if (text.substr(0, 3) == "\xEF\xBB\xBF")
     return error(Code::kBadFile, "%s: starts with a byte-order mark; expected JSON in plain UTF-8", sax->file_.c_str());
+  // The parser takes a NUL byte for the end of the text and would not see what follows.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos)
+    return error(Code::kBadFile, "%s: not valid JSON at byte %zu: NUL byte", sax->file_.c_str(), nul + 1);
   sax->begin_ = sax->tell_ = text.data();
   const bool good = Json::sax_parse(TellingIterator(text.data(), &sax->tell_),
                                     TellingIterator(text.data() + text.size(), &sax->tell_), sax);
