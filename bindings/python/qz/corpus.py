@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 from typing import Iterable, Sequence
@@ -13,6 +14,8 @@ from .tensor import token_array
 from .text import Tokenizer
 
 Path = os.PathLike[str] | str
+
+_LEAST_CHARACTERS = 4_000_000  # of a text that are tokenized, if it has so many; 16 for each token that is wanted if that is more
 
 
 def read_documents(path: Path) -> list[str]:
@@ -77,6 +80,29 @@ def cut(ids: np.ndarray, length: int, samples: int, prefix: Sequence[int] = ()) 
     return [np.concatenate([head, ids[start:start + body]]) for start in starts]
 
 
+def thin(documents: list[str], characters: int, pieces: int) -> list[str]:
+    """documents as they are if they have no more than `characters`, else as many, in pieces that begin at the start of a line or a
+    word and are spread evenly: of a text of many gigabytes, calibration needs a few megabytes from everywhere."""
+    total = sum(map(len, documents))
+    if total <= characters:
+        return documents
+    pieces = max(pieces, characters * len(documents) // total)  # of short documents, more
+    every, size, chosen, offset = total / pieces, characters // pieces, [], 0
+    for document in documents:
+        first, last = math.ceil(offset / every), math.ceil((offset + len(document)) / every)
+        for at in (int(i * every) - offset for i in range(first, last)):
+            start = _start(document, at)
+            chosen.append(document[start:start + size])
+        offset += len(document)
+    return chosen
+
+
+def _start(document: str, at: int) -> int:
+    """The first start of a line, or else of a word, from `at` on."""
+    found = [document.find(end, at - 1, at + 1000) + 1 for end in "\n "] if at > 0 else [0]
+    return next((position for position in found if position > 0), at)
+
+
 def samples_of(paths: Iterable[Path], tokenizer: Tokenizer | None, length: int, samples: int) -> list[np.ndarray]:
     """At most `samples` calibration sequences from files: texts are joined, tokenized and cut; a 2-D token file is taken row by
     row. tokenizer is needed for text. InvalidArgument if there is not even one sample, with tokens found and needed."""
@@ -93,7 +119,7 @@ def samples_of(paths: Iterable[Path], tokenizer: Tokenizer | None, length: int, 
     if texts:
         if tokenizer is None:
             raise InvalidArgument("text needs a tokenizer")
-        streams.append(tokenizer.encode_documents(texts))
+        streams.append(tokenizer.encode_documents(thin(texts, max(_LEAST_CHARACTERS, 16 * samples * length), 2 * samples)))
         prefix = tokenizer.prefix
     found = sum(map(len, streams))
     if streams:
@@ -110,10 +136,11 @@ def _without_prefix(ids: np.ndarray, prefix: Sequence[int]) -> np.ndarray:
     return ids[len(prefix):] if prefix and tuple(ids[:len(prefix)]) == tuple(prefix) else ids
 
 
-def evaluation_tokens(paths: Iterable[Path], tokenizer: Tokenizer | None) -> list[np.ndarray]:
-    """Sequences to evaluate on: all texts joined and tokenized once are one sequence; each row of a token file is one."""
-    sequences: list[np.ndarray] = []
+def evaluation_tokens(paths: Iterable[Path], tokenizer: Tokenizer | None, limit: int | None = None) -> list[np.ndarray]:
+    """Sequences to evaluate on: all texts joined and tokenized once are one sequence; each row of a token file is one.
+    limit: of all tokens, the first so many. InvalidArgument if there are none."""
     texts: list[str] = []
+    sequences: list[np.ndarray] = []
     for path in paths:
         if is_token_file(path):
             sequences.extend(read_token_file(path))
@@ -122,5 +149,23 @@ def evaluation_tokens(paths: Iterable[Path], tokenizer: Tokenizer | None) -> lis
     if texts:
         if tokenizer is None:
             raise InvalidArgument("text needs a tokenizer")
-        sequences.append(tokenizer.encode("".join(texts)))
-    return sequences
+        sequences.insert(0, _beginning("".join(texts), tokenizer, limit))
+    kept, left = [], sum(map(len, sequences)) if limit is None else limit
+    for sequence in sequences:
+        if left > 0 and len(sequence):
+            kept.append(sequence[:left])
+            left -= len(kept[-1])
+    if not kept:
+        raise InvalidArgument("the text has no tokens")
+    return kept
+
+
+def _beginning(text: str, tokenizer: Tokenizer, limit: int | None) -> np.ndarray:
+    """The tokens of a text, or the first `limit` without tokenizing all of a long text: the last token of a part may differ from
+    what the whole text gives, so a part must yield more than `limit`."""
+    characters = len(text) if limit is None else 16 * limit + 1000
+    while True:
+        ids = tokenizer.encode(text[:characters])
+        if characters >= len(text) or (limit is not None and len(ids) > limit + 100):
+            return ids[:limit]
+        characters *= 2

@@ -1,5 +1,6 @@
 """Text, files and samples."""
 import json
+import re
 
 import numpy as np
 import pytest
@@ -117,3 +118,29 @@ def test_too_short_a_text_says_how_much_there_is(tmp_path, tokenizer):
     (tmp_path / "a.txt").write_text("word " * 20)
     with pytest.raises(qz.InvalidArgument, match=r"has \d+ tokens: one sample of 512 needs 512, 8 samples need 4096"):
         corpus.samples_of([tmp_path / "a.txt"], tokenizer, 512, 8)
+
+
+def test_a_huge_text_is_thinned_evenly():
+    lines = "".join(f"line {i:06d}\n" for i in range(20_000))  # 240,000 characters
+    assert corpus.thin([lines], 300_000, 10) == [lines]
+    for documents, pieces in [([lines], 10), (lines.splitlines(keepends=True), 2000), ([lines[:70_001], lines[70_001:]], 10)]:
+        chosen = corpus.thin(documents, 24_000, 10)
+        starts = [int(re.match(r"line (\d{6})", piece)[1]) for piece in chosen]
+        assert len(starts) == pieces and 20_000 < sum(map(len, chosen)) <= 24_000
+        assert all(abs(start - 20_000 / pieces * i) <= 2 for i, start in enumerate(starts)), starts
+
+
+def test_the_beginning_of_a_text_is_that_of_the_whole(tokenizer, prose):
+    whole = corpus.evaluation_tokens([prose], tokenizer)[0]
+    for limit in (1, 100, 3000):
+        part, = corpus.evaluation_tokens([prose], tokenizer, limit)
+        assert np.array_equal(part, whole[:limit])
+    assert len(corpus.evaluation_tokens([prose], tokenizer, 10**9)[0]) == len(whole)
+
+
+def test_evaluation_tokens_of_files(tmp_path, tokenizer):
+    np.save(tmp_path / "a.npy", np.arange(10).reshape(2, 5))
+    assert [ids.tolist() for ids in corpus.evaluation_tokens([tmp_path / "a.npy"], None, 7)] == [[0, 1, 2, 3, 4], [5, 6]]
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(qz.InvalidArgument, match="no tokens"):
+        corpus.evaluation_tokens([tmp_path / "empty.txt"], tokenizer)

@@ -12,7 +12,7 @@ from .common import Common, pairs, with_common
 from .words import Size
 
 
-@click.command()
+@click.command(short_help="The same codes in another format.")
 @click.argument("directory", type=click.Path())
 @click.argument("out", type=click.Path())
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), required=True, help="plain: dequantized, in the checkpoint's type.")

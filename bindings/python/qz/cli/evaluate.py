@@ -5,18 +5,16 @@ from dataclasses import asdict
 from typing import Any, Optional
 
 import click
-import numpy as np
 from rich.console import Console
 
 from ..calibration import Calibration
 from ..corpus import evaluation_tokens
-from ..errors import InvalidArgument
 from ..evaluation import perplexity
 from ..model import Model
 from .common import Common, pairs, with_common
 
 
-@click.command("eval")
+@click.command("eval", short_help="Perplexity, and divergence from a reference.")
 @click.argument("model", type=click.Path())
 @click.option("--reference", type=click.Path(), help="The model before quantization: KL divergence and agreement with it.")
 @click.option("--text", multiple=True, type=click.Path(), metavar="FILE", help="Text to evaluate on (.txt, .jsonl). Repeatable: files are joined, then tokenized once.")
@@ -32,22 +30,11 @@ def evaluate(common: Common, model: str, reference: Optional[str], text: tuple[s
         raise click.UsageError("nothing to evaluate on: give --text FILE or --tokens FILE.npy")
     opened = Model.open(model, context=common.context)
     original = Model.open(reference, context=common.context) if reference else None
-    sequences = evaluation_tokens([*text, *tokens], opened.tokenizer() if text else None)
-    measured_on = Calibration.from_tokens(_first(sequences, limit_tokens), common.context)
+    sequences = evaluation_tokens([*text, *tokens], opened.tokenizer() if text else None, limit_tokens)
+    measured_on = Calibration.from_tokens(sequences, common.context)
     with common.progress() as progress:
         result = asdict(perplexity(opened, measured_on, original, window=window, stride=stride, progress=progress))
     common.emit({"command": "eval", "model": model, "reference": reference, **result}, lambda console: _show(console, result))
-
-
-def _first(sequences: list[np.ndarray], limit: Optional[int]) -> list[np.ndarray]:
-    kept, left = [], limit if limit is not None else sum(map(len, sequences))
-    for sequence in sequences:
-        if left > 0 and len(sequence):
-            kept.append(sequence[:left])
-            left -= len(kept[-1])
-    if not kept:
-        raise InvalidArgument("the text has no tokens")
-    return kept
 
 
 def _show(console: Console, r: dict[str, Any]) -> None:

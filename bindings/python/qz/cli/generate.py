@@ -14,7 +14,7 @@ from ..session import Session
 from .common import Common, with_common
 
 
-@click.command()
+@click.command(short_help="Let a model write on from a prompt.")
 @click.argument("model", type=click.Path())
 @click.option("--prompt", default="", help="What to go on from.  [default: the beginning of a text]")
 @click.option("--max-tokens", type=click.IntRange(1), default=defaults.MAX_TOKENS, show_default=True)

@@ -12,7 +12,7 @@ from ..model import Model, ModelInfo
 from .common import Common, group_words, pairs, with_common
 
 
-@click.command()
+@click.command(short_help="What a directory holds.")
 @click.argument("directory", type=click.Path())
 @click.option("--modules", "all_modules", is_flag=True, help="Every linear layer, not a line for each kind.")
 @click.option("--config-only", is_flag=True, help="config.json alone; the weights need not be there.")

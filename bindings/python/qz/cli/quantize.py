@@ -21,7 +21,7 @@ from .common import Common, megabytes, pairs, with_common
 from .words import Group, Size, Strength, gptq_options, parse_rule, scheme_from
 
 
-@click.command()
+@click.command(short_help="Quantize a model to 2, 3, 4 or 8 bit.")
 @click.argument("model", type=click.Path())
 @click.argument("out", type=click.Path())
 @click.option("--scheme", help=f"What is stored: w4g128, w3g64, w4g32a (asymmetric), int8 (per row).  [default: {defaults.SCHEME}]")

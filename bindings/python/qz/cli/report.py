@@ -13,7 +13,7 @@ from ..report import ModuleReport
 from .common import Common, group_words, with_common
 
 
-@click.command()
+@click.command(short_help="What quantization did to each module.")
 @click.argument("directory", type=click.Path())
 @with_common
 def report(common: Common, directory: str) -> None:

@@ -12,7 +12,7 @@ from . import exit_codes
 from .common import Common, with_common
 
 
-@click.command()
+@click.command(short_help="Is a directory what was written?")
 @click.argument("directory", type=click.Path())
 @click.option("--against", type=click.Path(), help="Compare with this model's matrices.  [default: with what the directory's report recorded]")
 @with_common
