@@ -36,9 +36,11 @@ typedef struct qz_gptq_options {
   int32_t signed_grid;        /* symmetric scales may be negative, so that the larger extreme meets the longer end of the grid */
   int32_t refit;              /* least-squares refit of the scales after the sweeps */
   int32_t allow_rtn_fallback; /* 1: a Hessian that no damping repairs means RTN for that module, recorded as fell_back; 0: an error */
-  int32_t token_weight;       /* tokens weighted by 1 / mean square of the residual stream, as the next norm sees them */
+  int32_t metric;             /* calibration sequences whose gradients say which outputs matter: the solver then minimizes the
+                                 Kronecker approximation of the loss instead of the layer's own error; 0 = default, -1 = off */
   int32_t reserved;
-  double damp;     /* of mean diag(H); 0 = 0.01 */
+  double metric_ridge; /* added to the metric's diagonal, of its mean; 0 = default */
+  double damp;     /* of mean diag(H); 0 = default */
   double drift;    /* strength of the target's correction for the drift of the inputs; 0 = default, -1 = off */
   double residual; /* strength of its correction for the error already in the residual stream; 0 = default, -1 = off */
 } qz_gptq_options;

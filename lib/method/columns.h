@@ -5,12 +5,14 @@
 
 #include "method/hessian.h"
 #include "method/range.h"
+#include "method/row_metric.h"
 
 namespace qz {
 
 // target: [rows][cols] in group order. Returns codes [rows][cols] in group order. `block` columns are solved between
-// two products.
+// two products. Rows of one chain of `metric` also carry their errors to the rows still open.
 Result<std::vector<uint8_t>> solve_columns(const Context& context, MatrixView target, const HessianFactor& factor,
-                                           const Grid& grid, const Scheme& scheme, int64_t block, Progress* progress);
+                                           const RowMetric& metric, const Grid& grid, const Scheme& scheme,
+                                           int64_t block, Progress* progress);
 
 }  // namespace qz

@@ -9,7 +9,8 @@
 namespace qz {
 
 Result<Solved> gptq(const Context& context, MatrixView w, const HessianFactor& factor, const StageStats& stats,
-                    const Scheme& scheme, const GptqOptions& options, int32_t min_zero, Progress* progress) {
+                    const Scheme& scheme, const GptqOptions& options, const RowMetric& metric, int32_t min_zero,
+                    Progress* progress) {
   Solved out;
   QZ_ASSIGN(Target target, make_target(context, w, factor, stats, options, progress));
   out.drift = target.drift;
@@ -17,8 +18,9 @@ Result<Solved> gptq(const Context& context, MatrixView w, const HessianFactor& f
   const RangeOptions range = {options.search, options.signed_grid, min_zero};
   QZ_ASSIGN(Grid grid, choose_grid(context, target.w.view(), factor.diag.data(), scheme, range));
   QZ_ASSIGN(std::vector<uint8_t> codes,
-            solve_columns(context, target.w.view(), factor, grid, scheme, options.block, progress));
-  QZ_TRY(refine(context, target.w.view(), factor, scheme, options.sweeps, options.refit, &grid, &codes, progress));
+            solve_columns(context, target.w.view(), factor, metric, grid, scheme, options.block, progress));
+  QZ_TRY(
+      refine(context, target.w.view(), factor, metric, scheme, options.sweeps, options.refit, &grid, &codes, progress));
   const bool reordered = options.order == Order::kGidx && scheme.groups(w.cols) > 1;
   out.q = assemble(w.rows, w.cols, scheme, grid, codes, reordered ? factor.natural : std::vector<int32_t>());
   if (options.order == Order::kGidx && !reordered) {  // one group: only the columns go back to their places

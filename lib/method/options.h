@@ -17,7 +17,8 @@ struct GptqOptions {
   bool signed_grid = true;
   bool refit = true;
   bool allow_rtn_fallback = false;
-  bool token_weight = false;
+  int32_t metric = 16;        // sequences whose gradients make the output metric; 0 = identity (rows independent)
+  double metric_ridge = 0.1;  // added to its diagonal, of its mean
   double damp = 0.01;
   double drift = kChosen;     // 0 = off
   double residual = kChosen;  // 0 = off

@@ -10,16 +10,16 @@
 namespace qz {
 namespace {
 
-constexpr int kLanes = 16;           // rows side by side
+constexpr int kLanes = 16;           // independent rows side by side
 constexpr int64_t kBlock = 128;      // columns between two products
-constexpr float kLeastRatio = 0.7f;  // a refit may not leave this range of the scale that it starts from
-constexpr float kMostRatio = 1.4f;
+constexpr float kLeastRatio = 0.8f;  // a refit may not leave this range of the scale that it starts from
+constexpr float kMostRatio = 1.25f;
 
 // One pass of coordinate descent over `width` columns for kLanes rows; tiles are [width][kLanes].
-//   g: gradient (T - Q) H of these columns; kept up to date; h: H at (block, block), row stride ld
-//   code, scale, inverse, zero as usual; delta: out: change of the dequantized values
+//   g: gradient (T - Q) H of these columns, kept up to date; h: H at (block, block), row stride ld
+//   delta: out: change of the dequantized values
 QZ_SIMD_CLONES
-void descend_block(float* g, const float* h, int64_t ld, int64_t width, const float* scale, const float* inverse,
+void descend_lanes(float* g, const float* h, int64_t ld, int64_t width, const float* scale, const float* inverse,
                    const float* zero, float max_code, float* code, float* delta) {
   for (int64_t j = 0; j < width; j++) {
     const float step = 1 / h[j * ld + j];
@@ -42,133 +42,230 @@ void descend_block(float* g, const float* h, int64_t ld, int64_t width, const fl
   }
 }
 
-struct State {
-  const Context& context;
-  const HessianFactor& factor;
-  const Scheme& scheme;
-  Grid* grid;
-  std::vector<uint8_t>* codes;
-  int64_t rows, cols;
-  Matrix gradient;  // (T - Q) H
-  Progress* progress;
+// out[j] = sum over s of weight[s] * p[s][j]: the gradient of one row of a chain, its own share included.
+QZ_SIMD_CLONES
+void weigh_rows(const float* weight, const float* p, int64_t rows, int64_t width, float* out) {
+  for (int64_t j = 0; j < width; j++) out[j] = 0;
+  for (int64_t s = 0; s < rows; s++) {
+    const float w = weight[s];
+    const float* q = p + s * width;
+    for (int64_t j = 0; j < width; j++) out[j] += w * q[j];
+  }
+}
+
+// The same descent for one chain of rows, one row after another; tiles are [rows][width]. p: (T - Q) H, kept up to
+// date.
+QZ_SIMD_CLONES
+void descend_chain(float* p, const float* h, int64_t ld, int64_t rows, int64_t width, const float* weight,
+                   const float* scale, const float* inverse, const float* zero, float max_code, float* code,
+                   float* delta, float* g, float* before) {
+  for (int64_t r = 0; r < rows; r++) {
+    weigh_rows(weight + r * rows, p, rows, width, g);
+    for (int64_t j = 0; j < width; j++) before[j] = g[j];
+    for (int64_t j = 0; j < width; j++) {
+      const int64_t at = r * width + j;
+      const float value = scale[at] * (code[at] - zero[at]);
+      const float c = nearest_code(value + g[j] / h[j * ld + j], inverse[at], zero[at], max_code);
+      if (c == code[at]) continue;
+      const float d = scale[at] * (c - code[at]);
+      code[at] = c;
+      delta[at] += d;
+      const float* hj = h + j * ld;
+      for (int64_t k = 0; k < width; k++) g[k] -= d * hj[k];
+    }
+    for (int64_t j = 0; j < width; j++) p[r * width + j] += g[j] - before[j];
+  }
+}
+
+class Refiner {
+ public:
+  Refiner(const Context& context, MatrixView target, const HessianFactor& factor, const RowMetric& metric,
+          const Scheme& scheme, Grid* grid, std::vector<uint8_t>* codes, Progress* progress)
+      : context_(context),
+        target_(target),
+        factor_(factor),
+        metric_(metric),
+        scheme_(scheme),
+        grid_(grid),
+        codes_(codes),
+        progress_(progress),
+        rows_(target.rows),
+        cols_(target.cols),
+        size_(scheme.group_size(target.cols)),
+        gradient_(rows_, cols_) {}
+
+  Status start() {
+    Matrix errors(rows_, cols_);
+    for (int64_t r = 0; r < rows_; r++)
+      for (int64_t c = 0; c < cols_; c++) errors.row(r)[c] = target_.row(r)[c] - value(r, c);
+    return gemm_nn(context_, errors.view(), factor_.h.view(), 1.0f, gradient_.data(), cols_, progress_);
+  }
+
+  Status sweep(bool refit) {
+    for (int64_t c = 0; c < cols_;) {
+      // Groups narrower than a block share one: their scales are refitted one by one, their codes descend together.
+      const int64_t end = std::min(cols_, (c / size_ + 1) * size_);
+      const int64_t stop = size_ >= kBlock ? end : std::min(cols_, c + kBlock / size_ * size_);
+      if (refit)
+        for (int64_t c0 = c; c0 < stop; c0 += size_) QZ_TRY(refit_group(c0 / size_, c0, std::min(size_, cols_ - c0)));
+      for (int64_t c0 = c; c0 < stop; c0 += kBlock) QZ_TRY(descend(c0, std::min(kBlock, stop - c0)));
+      c = stop;
+    }
+    return {};
+  }
+
+ private:
+  size_t code_at(int64_t r, int64_t c) const { return static_cast<size_t>(r * cols_ + c); }
+  size_t grid_at(int64_t r, int64_t c) const { return static_cast<size_t>(grid_->at(r, c / size_)); }
+  float value(int64_t r, int64_t c) const {
+    const size_t g = grid_at(r, c);
+    return grid_->scale[g] * (static_cast<float>((*codes_)[code_at(r, c)]) - grid_->zero[g]);
+  }
+  uint32_t tasks() const {
+    return static_cast<uint32_t>(metric_.identity() ? ceil_div(rows_, kLanes)
+                                                    : static_cast<int64_t>(metric_.chains.size()));
+  }
+  int64_t first_row(uint32_t task) const {
+    return metric_.identity() ? static_cast<int64_t>(task) * kLanes : metric_.chains[task].first;
+  }
+  int64_t row_count(uint32_t task) const {
+    return metric_.identity() ? std::min<int64_t>(kLanes, rows_ - first_row(task)) : metric_.chains[task].rows;
+  }
+
+  // gradient -= delta * H[c0 : c0 + width, :], delta [rows][width].
+  Status subtract(const Matrix& delta, int64_t c0, int64_t width) {
+    return gemm_nn(context_, delta.view(), {factor_.h.row(c0), width, cols_, cols_}, -1.0f, gradient_.data(), cols_,
+                   progress_);
+  }
+
+  Status refit_group(int64_t g, int64_t c0, int64_t width);
+  Status descend(int64_t c0, int64_t width);
+
+  const Context& context_;
+  const MatrixView target_;
+  const HessianFactor& factor_;
+  const RowMetric& metric_;
+  const Scheme& scheme_;
+  Grid* grid_;
+  std::vector<uint8_t>* codes_;
+  Progress* progress_;
+  const int64_t rows_, cols_, size_;
+  Matrix gradient_;  // (T - Q) H
 };
 
-// gradient -= delta * H[c0 : c0 + width, :], delta [rows][width].
-Status subtract(State* s, const Matrix& delta, int64_t c0, int64_t width) {
-  return gemm_nn(s->context, {delta.data(), s->rows, width, delta.cols()},
-                 {s->factor.h.row(c0), width, s->cols, s->cols}, -1.0f, s->gradient.data(), s->cols, s->progress);
-}
-
-// Scales of group g: the minimum of the quadratic along (codes - zero), rounded to what can be stored, taken if it is
-// lower.
-Status refit_group(State* s, int64_t g, int64_t c0, int64_t width) {
-  Matrix direction(s->rows, width), along(s->rows, width);
-  const bool tensor = s->scheme.group == kGroupTensor;
-  QZ_TRY(parallel_for(s->context, static_cast<uint32_t>(ceil_div(s->rows, kLanes)), [&](uint32_t task, uint32_t) {
-    for (int64_t r = task * kLanes; r < std::min<int64_t>(s->rows, (task + 1) * kLanes); r++) {
-      const float zero = s->grid->zero[static_cast<size_t>(s->grid->at(r, g))];
-      for (int64_t j = 0; j < width; j++)
-        direction.row(r)[j] = static_cast<float>((*s->codes)[static_cast<size_t>(r * s->cols + c0 + j)]) - zero;
-    }
-    return Status();
-  }));
-  QZ_TRY(gemm_nn(s->context, direction.view(), {s->factor.h.row(c0) + c0, width, width, s->cols}, 1.0f, along.data(),
-                 width, s->progress));
-  std::vector<double> num(static_cast<size_t>(s->rows)), den(static_cast<size_t>(s->rows));
-  for (int64_t r = 0; r < s->rows; r++) {
-    double a = 0, b = 0;
+// Scales of group g, row by row: the minimum of the quadratic along d = codes - zero, rounded to what can be stored,
+// taken if lower.
+Status Refiner::refit_group(int64_t g, int64_t c0, int64_t width) {
+  Matrix direction(rows_, width), along(rows_, width);
+  for (int64_t r = 0; r < rows_; r++) {
+    const float zero = grid_->zero[static_cast<size_t>(grid_->at(r, g))];
+    for (int64_t j = 0; j < width; j++) direction.row(r)[j] = static_cast<float>((*codes_)[code_at(r, c0 + j)]) - zero;
+  }
+  QZ_TRY(gemm_nn(context_, direction.view(), {factor_.h.row(c0) + c0, width, width, cols_}, 1.0f, along.data(), width,
+                 progress_));
+  auto products = [&](int64_t r, const float* gradient, double* num, double* den) {
     for (int64_t j = 0; j < width; j++) {
-      a += static_cast<double>(direction.row(r)[j]) * static_cast<double>(s->gradient.row(r)[c0 + j]);
-      b += static_cast<double>(direction.row(r)[j]) * static_cast<double>(along.row(r)[j]);
+      *num += static_cast<double>(direction.row(r)[j]) * static_cast<double>(gradient[j]);
+      *den += static_cast<double>(direction.row(r)[j]) * static_cast<double>(along.row(r)[j]);
     }
-    num[static_cast<size_t>(r)] = a;
-    den[static_cast<size_t>(r)] = b;
+  };
+  // Moving by d changes the loss by -2 d num + d^2 den; rounding to the stored type may spoil the gain.
+  auto change = [&](float old, double num, double den) {
+    if (!(den > 0)) return 0.0f;
+    const float fitted = storable_scale(old + static_cast<float>(num / den), scheme_.scale), ratio = fitted / old;
+    const double d = static_cast<double>(fitted) - static_cast<double>(old);
+    return ratio >= kLeastRatio && ratio <= kMostRatio && d * d * den < 2 * d * num ? fitted - old : 0.0f;
+  };
+  auto apply = [&](int64_t r, float by) {
+    const size_t at = static_cast<size_t>(grid_->at(r, g));
+    grid_->scale[at] += by;
+    grid_->inverse[at] = 1 / grid_->scale[at];
+    for (int64_t j = 0; j < width; j++) direction.row(r)[j] *= by;
+  };
+  if (scheme_.group == kGroupTensor) {  // one scale for all rows; the metric between rows is left out
+    double num = 0, den = 0;
+    for (int64_t r = 0; r < rows_; r++) products(r, gradient_.row(r) + c0, &num, &den);
+    const float by = change(grid_->scale[0], num, den);
+    for (int64_t r = 0; r < rows_; r++) apply(r, by);
+    return subtract(direction, c0, width);
   }
-  if (tensor) {
-    double a = 0, b = 0;
-    for (int64_t r = 0; r < s->rows; r++) a += num[static_cast<size_t>(r)], b += den[static_cast<size_t>(r)];
-    std::fill(num.begin(), num.end(), a);
-    std::fill(den.begin(), den.end(), b);
-  }
-  for (int64_t r = 0; r < s->rows; r++) {
-    const size_t at = static_cast<size_t>(s->grid->at(r, g));
-    const float old = s->grid->scale[at];
-    float change = 0;
-    const double a = num[static_cast<size_t>(r)], b = den[static_cast<size_t>(r)];
-    if (b > 0) {
-      const float fitted = storable_scale(old + static_cast<float>(a / b), s->scheme.scale);
-      const float ratio = fitted / old;
-      const double d = static_cast<double>(fitted) - static_cast<double>(old);
-      // Moving by d changes the loss by -2 d a + d^2 b; rounding may have spoilt the gain.
-      if (ratio >= kLeastRatio && ratio <= kMostRatio && d * d * b < 2 * d * a) change = fitted - old;
-    }
-    s->grid->scale[at] = old + change;
-    s->grid->inverse[at] = 1 / s->grid->scale[at];
-    for (int64_t j = 0; j < width; j++) direction.row(r)[j] *= change;
-  }
-  return subtract(s, direction, c0, width);
+  QZ_TRY(parallel_for(
+      context_, tasks(),
+      [&](uint32_t task, uint32_t) {
+        const int64_t r0 = first_row(task), count = row_count(task);
+        std::vector<float> p, row;
+        if (!metric_.identity()) {
+          p.resize(static_cast<size_t>(count * width));
+          row.resize(static_cast<size_t>(width));
+          for (int64_t r = 0; r < count; r++) std::copy_n(gradient_.row(r0 + r) + c0, width, p.data() + r * width);
+        }
+        for (int64_t r = 0; r < count; r++) {
+          const float* gradient = gradient_.row(r0 + r) + c0;
+          if (!metric_.identity()) {
+            weigh_rows(metric_.chains[task].weight.row(r), p.data(), count, width, row.data());
+            gradient = row.data();
+          }
+          double num = 0, den = 0;
+          products(r0 + r, gradient, &num, &den);
+          const float by = change(grid_->scale[static_cast<size_t>(grid_->at(r0 + r, g))], num, den);
+          if (!p.empty())
+            for (int64_t j = 0; j < width; j++) p[static_cast<size_t>(r * width + j)] -= by * along.row(r0 + r)[j];
+          apply(r0 + r, by);
+        }
+        return Status();
+      },
+      progress_));
+  return subtract(direction, c0, width);
 }
 
-Status descend_columns(State* s, int64_t g0_size, int64_t c0, int64_t width) {
-  Matrix delta(s->rows, width);
-  const float max_code = static_cast<float>(s->scheme.max_code());
+Status Refiner::descend(int64_t c0, int64_t width) {
+  Matrix delta(rows_, width);
+  const float max_code = static_cast<float>(scheme_.max_code());
   QZ_TRY(parallel_for(
-      s->context, static_cast<uint32_t>(ceil_div(s->rows, kLanes)),
+      context_, tasks(),
       [&](uint32_t task, uint32_t) {
-        const int64_t r0 = task * kLanes, count = std::min<int64_t>(kLanes, s->rows - r0);
-        std::vector<float> buffer(static_cast<size_t>(6 * width * kLanes), 0.0f);
-        float *g = buffer.data(), *scale = g + width * kLanes, *inverse = scale + width * kLanes,
-              *zero = inverse + width * kLanes, *code = zero + width * kLanes, *change = code + width * kLanes;
-        for (int64_t j = 0; j < width; j++)
-          for (int64_t l = 0; l < count; l++) {
-            const size_t at = static_cast<size_t>(s->grid->at(r0 + l, (c0 + j) / g0_size));
-            g[j * kLanes + l] = s->gradient.row(r0 + l)[c0 + j];
-            scale[j * kLanes + l] = s->grid->scale[at];
-            inverse[j * kLanes + l] = s->grid->inverse[at];
-            zero[j * kLanes + l] = s->grid->zero[at];
-            code[j * kLanes + l] = static_cast<float>((*s->codes)[static_cast<size_t>((r0 + l) * s->cols + c0 + j)]);
+        const bool lanes = metric_.identity();
+        const int64_t r0 = first_row(task), count = row_count(task), rows = lanes ? kLanes : count;
+        auto at = [&](int64_t r, int64_t j) { return lanes ? j * kLanes + r : r * width + j; };
+        std::vector<float> buffer(static_cast<size_t>(6 * rows * width + 2 * width));
+        float *g = buffer.data(), *scale = g + rows * width, *inverse = scale + rows * width,
+              *zero = inverse + rows * width, *code = zero + rows * width, *moved = code + rows * width,
+              *scratch = moved + rows * width;
+        for (int64_t r = 0; r < count; r++)
+          for (int64_t j = 0; j < width; j++) {
+            const size_t s = grid_at(r0 + r, c0 + j);
+            g[at(r, j)] = gradient_.row(r0 + r)[c0 + j];
+            scale[at(r, j)] = grid_->scale[s];
+            inverse[at(r, j)] = grid_->inverse[s];
+            zero[at(r, j)] = grid_->zero[s];
+            code[at(r, j)] = static_cast<float>((*codes_)[code_at(r0 + r, c0 + j)]);
           }
-        descend_block(g, s->factor.h.row(c0) + c0, s->cols, width, scale, inverse, zero, max_code, code, change);
-        for (int64_t j = 0; j < width; j++)
-          for (int64_t l = 0; l < count; l++) {
-            delta.row(r0 + l)[j] = change[j * kLanes + l];
-            (*s->codes)[static_cast<size_t>((r0 + l) * s->cols + c0 + j)] = static_cast<uint8_t>(code[j * kLanes + l]);
+        const float* h = factor_.h.row(c0) + c0;
+        if (lanes)
+          descend_lanes(g, h, cols_, width, scale, inverse, zero, max_code, code, moved);
+        else
+          descend_chain(g, h, cols_, rows, width, metric_.chains[task].weight.data(), scale, inverse, zero, max_code,
+                        code, moved, scratch, scratch + width);
+        for (int64_t r = 0; r < count; r++)
+          for (int64_t j = 0; j < width; j++) {
+            delta.row(r0 + r)[j] = moved[at(r, j)];
+            (*codes_)[code_at(r0 + r, c0 + j)] = static_cast<uint8_t>(code[at(r, j)]);
           }
         return Status();
       },
-      s->progress));
-  return subtract(s, delta, c0, width);
+      progress_));
+  return subtract(delta, c0, width);
 }
 
 }  // namespace
 
-Status refine(const Context& context, MatrixView target, const HessianFactor& factor, const Scheme& scheme,
-              int32_t sweeps, bool refit, Grid* grid, std::vector<uint8_t>* codes, Progress* progress) {
+Status refine(const Context& context, MatrixView target, const HessianFactor& factor, const RowMetric& metric,
+              const Scheme& scheme, int32_t sweeps, bool refit, Grid* grid, std::vector<uint8_t>* codes,
+              Progress* progress) {
   if (sweeps <= 0) return {};
-  const int64_t rows = target.rows, n = target.cols, size = scheme.group_size(n);
-  State s{context, factor, scheme, grid, codes, rows, n, Matrix(rows, n), progress};
-  {
-    Matrix errors(rows, n);
-    for (int64_t r = 0; r < rows; r++)
-      for (int64_t c = 0; c < n; c++) {
-        const size_t at = static_cast<size_t>(grid->at(r, c / size));
-        errors.row(r)[c] =
-            target.row(r)[c] -
-            grid->scale[at] * (static_cast<float>((*codes)[static_cast<size_t>(r * n + c)]) - grid->zero[at]);
-      }
-    QZ_TRY(gemm_nn(context, errors.view(), factor.h.view(), 1.0f, s.gradient.data(), n, progress));
-  }
-  for (int32_t sweep = 0; sweep < sweeps; sweep++) {
-    for (int64_t c = 0; c < n;) {
-      const int64_t g = c / size, end = std::min(n, (g + 1) * size);
-      // Groups narrower than a block share one: their scales are refitted one by one, their codes descend together.
-      const int64_t stop = size >= kBlock ? end : std::min(n, c + kBlock / size * size);
-      if (refit)
-        for (int64_t c0 = c; c0 < stop; c0 += size) QZ_TRY(refit_group(&s, c0 / size, c0, std::min(size, n - c0)));
-      for (int64_t c0 = c; c0 < stop; c0 += kBlock) QZ_TRY(descend_columns(&s, size, c0, std::min(kBlock, stop - c0)));
-      c = stop;
-    }
-  }
+  Refiner refiner(context, target, factor, metric, scheme, grid, codes, progress);
+  QZ_TRY(refiner.start());
+  for (int32_t i = 0; i < sweeps; i++) QZ_TRY(refiner.sweep(refit));
   return {};
 }
 

@@ -1,0 +1,57 @@
+#include "method/row_metric.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/checked.h"
+
+extern "C" void spotrf_(const char* uplo, const int* n, float* a, const int* lda, int* info, size_t);
+
+namespace qz {
+namespace {
+
+Status make_chain(MatrixView g, int64_t first, int64_t rows, double add, RowMetric::Chain* chain) {
+  chain->first = first;
+  chain->rows = rows;
+  chain->weight = Matrix(rows, rows);
+  chain->ahead = Matrix(rows, rows);
+  Matrix lower(rows, rows);
+  for (int attempt = 0;; attempt++, add *= 10) {
+    for (int64_t r = 0; r < rows; r++) {
+      std::copy_n(g.row(first + r), rows, lower.row(r));
+      lower.row(r)[r] += static_cast<float>(add);
+    }
+    for (int64_t r = 0; r < rows; r++)
+      for (int64_t s = 0; s < rows; s++) chain->weight.row(r)[s] = lower.row(r)[s] / lower.row(r)[r];
+    const int n = static_cast<int>(rows);
+    int info = 0;
+    spotrf_("U", &n, lower.data(), &n, &info, 1);  // row-major: lower triangle
+    if (info == 0) break;
+    if (attempt == 6)
+      return error(Code::kNumeric, "the output metric of rows %lld to %lld is not positive definite",
+                   static_cast<long long>(first), static_cast<long long>(first + rows));
+  }
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t s = r + 1; s < rows; s++) chain->ahead.row(r)[s] = lower.row(s)[r] / lower.row(r)[r];
+  return {};
+}
+
+}  // namespace
+
+Result<RowMetric> make_row_metric(const Context& context, MatrixView g, double ridge) {
+  RowMetric metric;
+  if (g.rows == 0) return metric;
+  double trace = 0;
+  for (int64_t r = 0; r < g.rows; r++) trace += static_cast<double>(g.row(r)[r % g.cols]);
+  if (!std::isfinite(trace)) return error(Code::kNumeric, "the output metric has NaN or infinity");
+  if (!(trace > 0)) return metric;  // no gradient reaches this module: nothing tells its rows apart
+  const double add = ridge * trace / static_cast<double>(g.rows);
+  metric.chains.resize(static_cast<size_t>(ceil_div(g.rows, g.cols)));
+  QZ_TRY(parallel_for(context, static_cast<uint32_t>(metric.chains.size()), [&](uint32_t i, uint32_t) {
+    const int64_t first = i * g.cols;
+    return make_chain(g, first, std::min(g.cols, g.rows - first), add, &metric.chains[i]);
+  }));
+  return metric;
+}
+
+}  // namespace qz

@@ -1,0 +1,14 @@
+// Rules as JSON and back, for plans that people write and reports that they read.
+#pragma once
+#include "base/json.h"
+#include "run/plan.h"
+
+namespace qz {
+
+// {"glob": "...", "method": "default" | "keep" | "rtn" | "gptq", "scheme": "w4g128", "gptq": {fields of GptqOptions}};
+// all but glob optional. Unknown keys and values are kInvalidArgument, naming them.
+Result<Rule> rule_from_json(const Json& json);
+Json rule_to_json(const Rule& rule);
+const char* method_name(Method method);
+
+}  // namespace qz

@@ -1,0 +1,349 @@
+#include "run/pipeline.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/gradient.h"
+#include "run/solve.h"
+#include "run/streams.h"
+#include "run/writer.h"
+
+namespace qz {
+namespace {
+
+constexpr int64_t kMaxChain = 1024, kMinChain = 64;  // rows that the output metric couples
+constexpr uint64_t kMetricBytes = 256u << 20;        // of all output metrics together
+constexpr uint64_t kStashBytes =
+    1u << 30;  // MLP activations of all tokens are kept up to this size, else computed twice
+
+class Run {
+ public:
+  Run(const Plan& plan, const TokenSet* calibration, const RunOptions& options)
+      : plan_(plan), model_(*plan.model()), context_(model_.context()), calibration_(calibration), options_(options) {}
+
+  Result<ModelPtr> execute();
+
+ private:
+  bool solves(Role role, int64_t layer) const;  // is that module of that block solved by GPTQ?
+  size_t index(Role role, int64_t layer) const {
+    return module_at_[static_cast<size_t>(layer)][static_cast<size_t>(role)];
+  }
+  Status prepare();
+  Status measure_metrics();
+  Status without_calibration();
+  Status block(int64_t layer);
+  Status head();
+  // Collects a stage's statistics if a module of it needs them, solves its modules, and puts the results into
+  // `current`.
+  Status stage(Block* current, const Block& original, const std::vector<Role>& roles, int64_t cols, bool residual,
+               const Streams::Produce& produce);
+  Status solve(size_t module, const Matrix& weight, StageSolver* stage, Linear* replace);
+  Status keep(size_t module, ModuleResult result);
+  void at(const char* phase, int64_t layer, double part);
+  Result<ModelPtr> finish();
+
+  const Plan& plan_;
+  const Model& model_;
+  const Context& context_;
+  const TokenSet* calibration_;
+  const RunOptions& options_;
+  const Format* format_ = nullptr;
+  std::vector<ModulePlan> modules_;
+  std::vector<std::array<size_t, 8>> module_at_;  // [layer][role] -> module
+  bool calibrates_ = false, two_ = false;
+  std::unique_ptr<ModelWriter> writer_;
+  std::unique_ptr<Streams> streams_;
+  std::vector<OutputMetric> metrics_;
+  RopeTable rope_;
+  RunReport report_;
+  std::map<size_t, std::shared_ptr<const QMatrix>> matrices_;
+};
+
+bool Run::solves(Role role, int64_t layer) const {
+  const size_t i = index(role, layer);
+  return i < modules_.size() && modules_[i].method == Method::kGptq;
+}
+
+void Run::at(const char* phase, int64_t layer, double part) {
+  if (!options_.progress) return;
+  ProgressInfo& info = options_.progress->info;
+  info.phase = phase;
+  info.layer = static_cast<int32_t>(layer);
+  info.layers = static_cast<int32_t>(model_.config().layers);
+  info.fraction = std::min(1.0, (static_cast<double>(layer) + part) / static_cast<double>(model_.config().layers));
+}
+
+Status Run::prepare() {
+  const FormatId id = options_.format == FormatId::kDefault ? FormatId::kCompressed : options_.format;
+  if (model_.format() != FormatId::kPlain)
+    return error(Code::kUnsupported, "%s: already quantized (%s); start from the original",
+                 model_.checkpoint()->dir().c_str(), find_format(model_.format())->name.data());
+  if (model_.checkpoint()->tensors().empty())
+    return error(Code::kInvalidArgument, "the model was opened from its configuration only");
+  QZ_ASSIGN(modules_, resolve_plan(plan_, id, calibration_ && calibration_->tokens() > 0));
+  format_ = find_format(id);
+  report_.format = std::string(format_->name);
+  module_at_.assign(static_cast<size_t>(model_.config().layers), {});
+  for (auto& row : module_at_) row.fill(modules_.size());
+  int64_t widest = 0;
+  bool any = false;
+  for (size_t i = 0; i < modules_.size(); i++) {
+    const Module& m = model_.modules()[i];
+    if (m.layer >= 0) module_at_[static_cast<size_t>(m.layer)][static_cast<size_t>(m.role)] = i;
+    any = any || modules_[i].method != Method::kKeep;
+    if (modules_[i].method != Method::kGptq) continue;
+    calibrates_ = true;
+    two_ = two_ || modules_[i].gptq.two_streams();
+    widest = std::max(widest, m.cols);
+  }
+  if (!any) return error(Code::kInvalidArgument, "the plan keeps every module: there is nothing to quantize");
+  if (calibration_) {
+    report_.calibration_sequences = static_cast<int64_t>(calibration_->sequences.size());
+    report_.calibration_tokens = calibration_->tokens();
+    report_.calibration_hash = calibration_->hash();
+  }
+  if (calibrates_ && calibration_->tokens() < widest) {
+    const Status few = error(
+        Code::kInvalidArgument,
+        "%lld calibration tokens are fewer than the %lld inputs of the widest layer: its Hessian rests on the damping",
+        static_cast<long long>(calibration_->tokens()), static_cast<long long>(widest));
+    if (options_.strict) return few;
+    report_.events.push_back(few.text());
+    context_.log(LogLevel::kWarn, "%s", few.text().c_str());
+  }
+  if (!options_.stream_to.empty()) {
+    WriteOptions write;
+    write.format = id;
+    write.overwrite = options_.overwrite;
+    write.shard_bytes = options_.shard_bytes;
+    QZ_ASSIGN(writer_, ModelWriter::create(model_, summarize_plan(model_, modules_), options_.stream_to, write));
+  }
+  return {};
+}
+
+Status Run::keep(size_t module, ModuleResult result) {
+  if (!result.event.empty()) {
+    context_.log(LogLevel::kWarn, "%s", result.event.c_str());
+    report_.events.push_back(std::move(result.event));
+  }
+  report_.modules.push_back(std::move(result.report));
+  if (writer_) return writer_->write_matrix(module, *result.q);
+  matrices_[module] = result.q;
+  return {};
+}
+
+Status Run::solve(size_t module, const Matrix& weight, StageSolver* stage, Linear* replace) {
+  if (options_.progress) {
+    options_.progress->info.phase = "solve";
+    options_.progress->info.module = model_.modules()[module].name.c_str();
+    QZ_TRY(options_.progress->poll());
+  }
+  const MatrixView metric = module < metrics_.size() ? metrics_[module].g.view() : MatrixView();
+  QZ_ASSIGN(ModuleResult result,
+            solve_module(model_, module, modules_[module], weight.view(), stage, metric, *format_, options_.progress));
+  if (replace) replace->set_matrix(result.q);
+  if (module < metrics_.size()) metrics_[module] = {};
+  return keep(module, std::move(result));
+}
+
+Status Run::without_calibration() {
+  for (size_t i = 0; i < modules_.size(); i++) {
+    if (modules_[i].method == Method::kKeep) continue;
+    at("solve", std::max<int64_t>(0, model_.modules()[i].layer), 0);
+    QZ_ASSIGN(const Matrix weight, model_.load_weight(i));
+    QZ_TRY(solve(i, weight, nullptr, nullptr));
+  }
+  return {};
+}
+
+// The output metric of every module, from the gradients of a few calibration sequences in the original model.
+Status Run::measure_metrics() {
+  int32_t wanted = 0;
+  for (const ModulePlan& m : modules_)
+    if (m.method == Method::kGptq) wanted = std::max(wanted, m.gptq.metric);
+  if (wanted == 0) return {};
+  at("measure", 0, 0);
+  const auto& all = calibration_->sequences;
+  const size_t count = std::min(all.size(), static_cast<size_t>(wanted));
+  std::vector<std::vector<int32_t>> ids;
+  for (size_t i = 0; i < count; i++) {  // spread evenly, so that a mixed set is measured in all its parts
+    const auto& s = all[(2 * i + 1) * all.size() / (2 * count)];
+    ids.emplace_back(
+        s.begin(), s.begin() + static_cast<int64_t>(std::min(s.size(), static_cast<size_t>(model_.config().max_seq))));
+  }
+  // As many rows are coupled as fit: more is better, and what is given up is little (docs/accuracy.md).
+  int64_t rows = 0, block = kMaxChain;
+  for (const Module& m : model_.modules()) rows += m.layer >= 0 ? m.rows : 0;
+  while (block > kMinChain && static_cast<uint64_t>(rows * block) * sizeof(float) > kMetricBytes) block /= 2;
+  QZ_ASSIGN(metrics_, output_metrics(model_, ids, block, options_.seed, options_.progress));
+  for (size_t i = 0; i < modules_.size(); i++)
+    if (modules_[i].method != Method::kGptq || modules_[i].gptq.metric == 0) metrics_[i] = {};
+  return {};
+}
+
+Status Run::stage(Block* current, const Block& original, const std::vector<Role>& roles, int64_t cols, bool residual,
+                  const Streams::Produce& produce) {
+  bool quantizes = false, needs_stats = false;
+  for (const Role role : roles) {
+    const size_t i = index(role, current->layer);
+    if (i >= modules_.size()) continue;
+    quantizes = quantizes || modules_[i].method != Method::kKeep;
+    needs_stats = needs_stats || modules_[i].method == Method::kGptq;
+  }
+  if (!quantizes) return {};
+  if (options_.progress) options_.progress->info.phase = "calibrate";
+  std::unique_ptr<StageSolver> solver;
+  if (needs_stats) {
+    QZ_ASSIGN(StageStats stats, streams_->collect(context_, cols, residual, produce, options_.progress));
+    solver = std::make_unique<StageSolver>(context_, std::move(stats));
+  }
+  for (const Role role : roles) {
+    const size_t i = index(role, current->layer);
+    if (i >= modules_.size() || modules_[i].method == Method::kKeep) continue;
+    QZ_TRY(solve(i, original.at(role).to_f32(), solver.get(), &current->at(role)));
+  }
+  return {};
+}
+
+Status Run::block(int64_t layer) {
+  QZ_ASSIGN(const Block original, load_block(model_, layer));
+  Block current = original;
+  const ModelConfig& config = model_.config();
+  const int64_t width = config.heads * config.head_dim, inner = config.intermediate;
+  Matrix &rq = streams_->quantized(), &ro = streams_->original();
+  auto rows_of = [](Matrix& m, const Chunk& c) {
+    return MatrixView{m.row(c.row), c.sequences.rows(), m.cols(), m.cols()};
+  };
+  Progress* progress = options_.progress;
+
+  at("calibrate", layer, 0);
+  QZ_TRY(stage(&current, original, {Role::kQ, Role::kK, Role::kV}, config.hidden, false,
+               [&](const Chunk& c, bool plain, float* x) {
+                 return attention_input(model_, plain ? original : current, rows_of(plain ? ro : rq, c), x);
+               }));
+
+  at("calibrate", layer, 0.25);
+  Matrix aq(streams_->rows(), width), ao(two_ ? streams_->rows() : 0, width);
+  for (int side = 0; side < (two_ ? 2 : 1); side++)
+    for (const Chunk& c : streams_->chunks()) {
+      const Block& b = side ? original : current;
+      Matrix x(c.sequences.rows(), config.hidden);
+      QZ_TRY(attention_input(model_, b, rows_of(side ? ro : rq, c), x.data()));
+      QZ_TRY(attention_mix(model_, b, rope_, c.sequences, x.view(), nullptr, (side ? ao : aq).row(c.row), progress));
+    }
+  QZ_TRY(stage(&current, original, {Role::kO}, width, true, [&](const Chunk& c, bool plain, float* x) {
+    const Matrix& a = plain ? ao : aq;
+    std::copy_n(a.row(c.row), c.sequences.rows() * width, x);
+    return Status();
+  }));
+  for (int side = 0; side < (two_ ? 2 : 1); side++)
+    for (const Chunk& c : streams_->chunks())
+      QZ_TRY(attention_output(model_, side ? original : current, rows_of(side ? ao : aq, c),
+                              (side ? ro : rq).row(c.row), progress));
+  aq = Matrix();
+  ao = Matrix();
+
+  at("calibrate", layer, 0.5);
+  QZ_TRY(stage(&current, original, {Role::kGate, Role::kUp}, config.hidden, false,
+               [&](const Chunk& c, bool plain, float* x) {
+                 return mlp_input(model_, plain ? original : current, rows_of(plain ? ro : rq, c), x);
+               }));
+
+  at("calibrate", layer, 0.75);
+  const uint64_t stash = static_cast<uint64_t>(streams_->rows() * inner) * sizeof(float) * (two_ ? 2 : 1);
+  const bool keeps = stash <= kStashBytes;
+  Matrix mq(keeps ? streams_->rows() : 0, inner), mo(keeps && two_ ? streams_->rows() : 0, inner);
+  auto mix = [&](const Chunk& c, bool plain, float* m) {
+    const Block& b = plain ? original : current;
+    Matrix x(c.sequences.rows(), config.hidden);
+    QZ_TRY(mlp_input(model_, b, rows_of(plain ? ro : rq, c), x.data()));
+    return mlp_mix(model_, b, x.view(), m, progress);
+  };
+  if (keeps)
+    for (int side = 0; side < (two_ ? 2 : 1); side++)
+      for (const Chunk& c : streams_->chunks()) QZ_TRY(mix(c, side, (side ? mo : mq).row(c.row)));
+  QZ_TRY(stage(&current, original, {Role::kDown}, inner, true, [&](const Chunk& c, bool plain, float* m) {
+    if (!keeps) return mix(c, plain, m);
+    std::copy_n((plain ? mo : mq).row(c.row), c.sequences.rows() * inner, m);
+    return Status();
+  }));
+  for (int side = 0; side < (two_ ? 2 : 1); side++)
+    for (const Chunk& c : streams_->chunks()) {
+      Matrix m(keeps ? 0 : c.sequences.rows(), inner);
+      if (!keeps) QZ_TRY(mix(c, side, m.data()));
+      const MatrixView view = keeps ? rows_of(side ? mo : mq, c) : m.view();
+      QZ_TRY(mlp_output(model_, side ? original : current, view, (side ? ro : rq).row(c.row), progress));
+    }
+  return {};
+}
+
+Status Run::head() {
+  const size_t i = modules_.size() - 1;
+  if (model_.modules()[i].layer >= 0 || modules_[i].method == Method::kKeep) return {};
+  at("calibrate", model_.config().layers, 0);
+  std::unique_ptr<StageSolver> solver;
+  if (modules_[i].method == Method::kGptq) {
+    QZ_ASSIGN(const Ends ends, Ends::load(model_));
+    QZ_ASSIGN(StageStats stats, streams_->collect(
+                                    context_, model_.modules()[i].cols, false,
+                                    [&](const Chunk& c, bool plain, float* x) {
+                                      Matrix& r = plain ? streams_->original() : streams_->quantized();
+                                      return ends.head_input(model_,
+                                                             {r.row(c.row), c.sequences.rows(), r.cols(), r.cols()}, x);
+                                    },
+                                    options_.progress));
+    solver = std::make_unique<StageSolver>(context_, std::move(stats));
+  }
+  QZ_ASSIGN(const Matrix weight, model_.load_weight(i));
+  return solve(i, weight, solver.get(), nullptr);
+}
+
+Result<ModelPtr> Run::finish() {
+  at("write", model_.config().layers, 0);
+  if (options_.progress) options_.progress->info.module = "";
+  Json json = report_to_json(report_);
+  if (!writer_)
+    return Model::with_matrices(plan_.model(), std::move(matrices_), format_->id,
+                                std::make_shared<const Json>(std::move(json)));
+  QZ_TRY(writer_->finish(std::move(json), options_.progress));
+  writer_.reset();
+  return Model::open(model_.context_ptr(), options_.stream_to);
+}
+
+Result<ModelPtr> Run::execute() {
+  QZ_TRY(prepare());
+  if (options_.progress) {
+    at("calibrate", 0, 0);
+    QZ_TRY(options_.progress->force());
+  }
+  if (!calibrates_) {
+    QZ_TRY(without_calibration());
+    return finish();
+  }
+  QZ_ASSIGN(Streams streams, Streams::create(model_, *calibration_, two_));
+  if (streams.cut_sequences() > 0)
+    report_.events.push_back(std::to_string(streams.cut_sequences()) +
+                             " calibration sequences were longer than the model's " +
+                             std::to_string(model_.config().max_seq) + " positions and were cut");
+  int64_t longest = 0;
+  for (const Chunk& c : streams.chunks())
+    for (int64_t i = 0; i < c.sequences.count(); i++) longest = std::max(longest, c.sequences.length(i));
+  rope_ = make_rope_table(model_.config(), longest);
+  streams_ = std::make_unique<Streams>(std::move(streams));
+  QZ_TRY(measure_metrics());
+  for (int64_t layer = 0; layer < model_.config().layers; layer++) {
+    QZ_TRY(block(layer).with_prefix("layer " + std::to_string(layer)));
+    if (options_.progress) QZ_TRY(options_.progress->force());
+  }
+  QZ_TRY(head());
+  return finish();
+}
+
+}  // namespace
+
+Result<ModelPtr> run_plan(const Plan& plan, const TokenSet* calibration, const RunOptions& options) {
+  Run run(plan, calibration, options);
+  return run.execute();
+}
+
+}  // namespace qz

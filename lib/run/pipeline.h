@@ -1,0 +1,24 @@
+// The engine: a plan in, a quantized model out. Block by block, stage by stage, with bounded memory: the weights of two
+// copies of one block, the calibration activations, one stage's statistics. Bit-identical for any number of threads.
+#pragma once
+#include <string>
+
+#include "io/tokens.h"
+#include "run/plan.h"
+
+namespace qz {
+
+struct RunOptions {
+  FormatId format = FormatId::kCompressed;
+  std::string stream_to;  // "": keep the matrices in memory
+  bool overwrite = false;
+  bool strict = false;  // too few tokens for the largest Hessian is an error, not an event
+  uint64_t shard_bytes = 0;
+  uint64_t seed = 0;  // of the labels that are drawn for the output metric
+  Progress* progress = nullptr;
+};
+
+// calibration may be null when no module is solved by GPTQ. With stream_to the result is that directory, opened.
+Result<ModelPtr> run_plan(const Plan& plan, const TokenSet* calibration, const RunOptions& options);
+
+}  // namespace qz

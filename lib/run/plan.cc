@@ -1,0 +1,145 @@
+#include "run/plan.h"
+
+#include <algorithm>
+
+#include "run/options_json.h"
+
+namespace qz {
+
+bool glob_match(std::string_view glob, std::string_view text) {
+  // Iterative: on a mismatch fall back to the last star, one character further. Linear in practice, quadratic at worst.
+  size_t g = 0, t = 0, star = std::string_view::npos, mark = 0;
+  auto one = [&](size_t* at) {  // does the pattern element at *at take text[t]? moves *at past it
+    if (glob[*at] == '?') return ++*at, true;
+    if (glob[*at] == '[') {
+      const size_t close = glob.find(']', *at + 1);
+      if (close != std::string_view::npos) {
+        const bool in = glob.substr(*at + 1, close - *at - 1).find(text[t]) != std::string_view::npos;
+        *at = close + 1;
+        return in;
+      }
+    }
+    return glob[(*at)++] == text[t];
+  };
+  while (t < text.size()) {
+    if (g < glob.size() && glob[g] == '*') {
+      star = g++, mark = t;
+      continue;
+    }
+    size_t next = g;
+    if (g < glob.size() && one(&next)) {
+      g = next, t++;
+      continue;
+    }
+    if (star == std::string_view::npos) return false;
+    g = star + 1, t = ++mark;
+  }
+  while (g < glob.size() && glob[g] == '*') g++;
+  return g == glob.size();
+}
+
+namespace {
+
+bool rule_covers(const Rule& rule, const Module& module) {
+  if (rule.glob == "*") return module.layer >= 0;
+  return glob_match(rule.glob, module.name);
+}
+
+}  // namespace
+
+Plan::Plan(ModelPtr model) : model_(std::move(model)) {
+  Rule all;
+  all.glob = "*";
+  rules_.push_back(all);
+}
+
+Status Plan::add_rule(Rule rule) {
+  if (rule.method != Method::kKeep) QZ_TRY(check_scheme(rule.scheme));
+  const auto& modules = model_->modules();
+  if (std::none_of(modules.begin(), modules.end(), [&](const Module& m) { return rule_covers(rule, m); }))
+    return error(Code::kInvalidArgument, "rule '%s' matches none of the %zu linear layers (the first is '%s')",
+                 rule.glob.c_str(), modules.size(), modules.empty() ? "" : modules[0].name.c_str());
+  for (const Module& m : modules)
+    if (rule.method != Method::kKeep && !m.can_quantize && rule.glob == m.name)
+      return error(Code::kUnsupported, "'%s' is tied to the embedding and cannot be quantized", m.name.c_str());
+  rules_.push_back(std::move(rule));
+  return {};
+}
+
+Result<Plan> Plan::from_json(ModelPtr model, std::string_view text) {
+  QZ_ASSIGN(const Json json, parse_json(text, "plan"));
+  if (!json.is_object() || !json.contains("rules") || !json["rules"].is_array())
+    return error(Code::kInvalidArgument, "plan: expected {\"rules\": [...]}");
+  for (const auto& [key, value] : json.items())
+    if (key != "rules") return error(Code::kInvalidArgument, "plan: unknown key '%s'", key.c_str());
+  Plan plan(std::move(model));
+  plan.rules_.clear();
+  for (const Json& item : json["rules"]) {
+    QZ_ASSIGN(Rule rule, rule_from_json(item));
+    QZ_TRY(plan.add_rule(std::move(rule)));
+  }
+  return plan;
+}
+
+Json Plan::to_json() const {
+  Json rules = Json::array();
+  for (const Rule& rule : rules_) rules.push_back(rule_to_json(rule));
+  return Json{{"rules", rules}};
+}
+
+Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool has_calibration) {
+  const Model& model = *plan.model();
+  const Format* format = find_format(id);
+  if (!format || id == FormatId::kPlain)
+    return error(Code::kInvalidArgument, "format %d is not one that stores codes", static_cast<int>(id));
+  std::vector<ModulePlan> out;
+  std::string problems;
+  int count = 0;
+  for (const Module& module : model.modules()) {
+    const Rule* rule = nullptr;
+    for (const Rule& r : plan.rules())
+      if (rule_covers(r, module)) rule = &r;
+    ModulePlan p;
+    if (!rule || rule->method == Method::kKeep || !module.can_quantize) {
+      out.push_back(p);
+      continue;
+    }
+    p.method = rule->method == Method::kDefault ? (has_calibration ? Method::kGptq : Method::kRtn) : rule->method;
+    p.scheme = rule->scheme;
+    p.gptq = rule->gptq;
+    if (p.method == Method::kGptq && !has_calibration)
+      return error(Code::kInvalidArgument, "'%s' is to be solved by GPTQ, but there are no calibration tokens",
+                   module.name.c_str());
+    if (p.scheme.scale == DType::kNone) p.scheme.scale = format->scale_dtype(model.config().dtype);
+    if (p.scheme.group > module.cols) p.scheme.group = kGroupRow;  // one group covers the row anyway
+    const bool g_idx = p.method == Method::kGptq && p.gptq.order == Order::kGidx;
+    if (Status s = format->can_store(p.scheme, module.rows, module.cols, g_idx); !s.ok() && count++ < 4)
+      problems += (problems.empty() ? "" : "; ") + module.name + " [" + std::to_string(module.rows) + ", " +
+                  std::to_string(module.cols) + "]: " + s.text();
+    out.push_back(p);
+  }
+  if (count > 4) problems += "; and " + std::to_string(count - 4) + " more";
+  if (count)
+    return error(Code::kUnsupported, "%.*s cannot store this plan: %s", static_cast<int>(format->name.size()),
+                 format->name.data(), problems.c_str());
+  return out;
+}
+
+PlanSummary summarize_plan(const Model& model, const std::vector<ModulePlan>& modules) {
+  PlanSummary summary;
+  for (size_t i = 0; i < modules.size(); i++) {
+    const ModulePlan& p = modules[i];
+    PlannedModule m;
+    m.name = model.modules()[i].name;
+    m.in_block = model.modules()[i].layer >= 0;
+    m.quantized = p.method != Method::kKeep;
+    m.scheme = p.scheme;
+    m.g_idx = p.method == Method::kGptq && p.gptq.order == Order::kGidx;
+    m.static_order = p.method == Method::kGptq && p.gptq.order == Order::kStatic;
+    if (m.quantized && p.method == Method::kGptq) summary.damp = p.gptq.damp;
+    summary.modules.push_back(m);
+  }
+  return summary;
+}
+
+}  // namespace qz

@@ -1,0 +1,52 @@
+// What to do with each linear layer of a model: rules by glob, the last match wins.
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/format.h"
+#include "method/options.h"
+#include "model/model.h"
+#include "packed/scheme.h"
+
+namespace qz {
+
+struct Rule {
+  std::string
+      glob;  // over full module names: * any characters, ? one, [abc] one of a set. "*" alone leaves out the head
+  Method method = Method::kDefault;
+  Scheme scheme;
+  GptqOptions gptq;
+};
+
+class Plan {
+ public:
+  explicit Plan(ModelPtr model);  // one rule: "*", kDefault, 4 bit, group 128
+  const ModelPtr& model() const { return model_; }
+  const std::vector<Rule>& rules() const { return rules_; }
+  Status add_rule(Rule rule);  // kInvalidArgument: matches nothing, or the scheme is not one
+  static Result<Plan> from_json(ModelPtr model, std::string_view json);
+  Json to_json() const;
+
+ private:
+  ModelPtr model_;
+  std::vector<Rule> rules_;
+};
+
+// One module's part, ready to run: method is kKeep, kRtn or kGptq; scheme.scale is set.
+struct ModulePlan {
+  Method method = Method::kKeep;
+  Scheme scheme;
+  GptqOptions gptq;
+};
+
+// Applies the rules for a result in `format`. Fails before any work when the format cannot store a module, all such
+// modules in one message, or when GPTQ is asked for without calibration tokens.
+Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId format, bool has_calibration);
+
+// What the format's configuration needs to know. modules in model order.
+PlanSummary summarize_plan(const Model& model, const std::vector<ModulePlan>& modules);
+
+bool glob_match(std::string_view glob, std::string_view text);
+
+}  // namespace qz

@@ -1,0 +1,111 @@
+#include "run/report.h"
+
+#include <cmath>
+#include <limits>
+
+#include "run/options_json.h"
+
+namespace qz {
+namespace {
+
+Json number(double v) { return std::isfinite(v) ? Json(v) : Json(nullptr); }
+
+// Fields by name, with a default for the ones that are absent.
+struct Reader {
+  const Json& json;
+  double real(const char* key) const {
+    const auto it = json.find(key);
+    return it == json.end() || !it->is_number() ? std::numeric_limits<double>::quiet_NaN() : it->get<double>();
+  }
+  int64_t integer(const char* key) const {
+    const auto it = json.find(key);
+    return it == json.end() || !it->is_number_integer() ? 0 : it->get<int64_t>();
+  }
+  bool boolean(const char* key) const {
+    const auto it = json.find(key);
+    return it != json.end() && it->is_boolean() && it->get<bool>();
+  }
+  std::string text(const char* key) const {
+    const auto it = json.find(key);
+    return it == json.end() || !it->is_string() ? std::string() : it->get<std::string>();
+  }
+};
+
+}  // namespace
+
+Json report_to_json(const RunReport& report) {
+  Json modules = Json::array();
+  for (const ModuleReport& m : report.modules)
+    modules.push_back({{"name", m.name},
+                       {"method", method_name(m.method)},
+                       {"scheme", scheme_name(m.scheme)},
+                       {"fell_back", m.fell_back},
+                       {"weight_error", number(m.weight_error)},
+                       {"output_error", number(m.output_error)},
+                       {"rtn_output_error", number(m.rtn_output_error)},
+                       {"damp", number(m.damp)},
+                       {"damp_steps", m.damp_steps},
+                       {"dead_columns", m.dead_columns},
+                       {"drift", number(m.drift)},
+                       {"residual", number(m.residual)},
+                       {"tokens", m.tokens},
+                       {"seconds", number(m.seconds)},
+                       {"bytes_before", m.bytes_before},
+                       {"bytes_after", m.bytes_after},
+                       {"sha256", m.sha256}});
+  return {{"producer", "libqz"},
+          {"version", 1},
+          {"format", report.format},
+          {"calibration",
+           {{"sequences", report.calibration_sequences},
+            {"tokens", report.calibration_tokens},
+            {"sha256", report.calibration_hash}}},
+          {"events", report.events},
+          {"modules", std::move(modules)}};
+}
+
+Result<RunReport> report_from_json(const Json& json) {
+  if (!json.is_object() || !json.contains("modules") || !json["modules"].is_array())
+    return error(Code::kBadFile, "qz_report.json: expected an object with a list \"modules\"");
+  RunReport report;
+  report.format = Reader{json}.text("format");
+  if (json.contains("calibration") && json["calibration"].is_object()) {
+    const Reader c{json["calibration"]};
+    report.calibration_sequences = c.integer("sequences");
+    report.calibration_tokens = c.integer("tokens");
+    report.calibration_hash = c.text("sha256");
+  }
+  if (json.contains("events") && json["events"].is_array())
+    for (const Json& e : json["events"])
+      if (e.is_string()) report.events.push_back(e.get<std::string>());
+  for (const Json& item : json["modules"]) {
+    if (!item.is_object()) return error(Code::kBadFile, "qz_report.json: modules: expected objects");
+    const Reader r{item};
+    ModuleReport m;
+    m.name = r.text("name");
+    const std::string method = r.text("method");
+    for (const Method known : {Method::kKeep, Method::kRtn, Method::kGptq})
+      if (method == method_name(known)) m.method = known;
+    auto scheme = scheme_preset(r.text("scheme"));
+    if (!scheme.ok()) return scheme.status().with_prefix("qz_report.json: " + m.name);
+    m.scheme = *scheme;
+    m.fell_back = r.boolean("fell_back");
+    m.weight_error = r.real("weight_error");
+    m.output_error = r.real("output_error");
+    m.rtn_output_error = r.real("rtn_output_error");
+    m.damp = r.real("damp");
+    m.damp_steps = static_cast<int32_t>(r.integer("damp_steps"));
+    m.dead_columns = r.integer("dead_columns");
+    m.drift = r.real("drift");
+    m.residual = r.real("residual");
+    m.tokens = static_cast<uint64_t>(r.integer("tokens"));
+    m.seconds = r.real("seconds");
+    m.bytes_before = static_cast<uint64_t>(r.integer("bytes_before"));
+    m.bytes_after = static_cast<uint64_t>(r.integer("bytes_after"));
+    m.sha256 = r.text("sha256");
+    report.modules.push_back(std::move(m));
+  }
+  return report;
+}
+
+}  // namespace qz

@@ -1,0 +1,38 @@
+// What a run did, per module: kept with the model and in its directory as qz_report.json.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "method/options.h"
+#include "packed/scheme.h"
+
+namespace qz {
+
+struct ModuleReport {
+  std::string name;
+  Method method = Method::kRtn;
+  Scheme scheme;
+  bool fell_back = false;
+  int32_t damp_steps = 0;
+  int64_t dead_columns = 0;
+  double weight_error = 0, output_error = 0, rtn_output_error = 0;  // NaN: not measured (no held-out tokens)
+  double damp = 0, drift = 0, residual = 0, seconds = 0;
+  uint64_t tokens = 0, bytes_before = 0, bytes_after = 0;
+  std::string sha256;  // hash_qmatrix of what was solved: what verify proves
+};
+
+struct RunReport {
+  std::string format;
+  int64_t calibration_sequences = 0, calibration_tokens = 0;
+  std::string calibration_hash;
+  std::vector<ModuleReport> modules;
+  std::vector<std::string> events;  // fallbacks and warnings, in words
+};
+
+// NaN becomes null and back.
+Json report_to_json(const RunReport& report);
+// kBadFile names the field. Unknown fields are ignored: reports of later versions can be read.
+Result<RunReport> report_from_json(const Json& json);
+
+}  // namespace qz

@@ -1,0 +1,97 @@
+#include "run/solve.h"
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "method/gptq.h"
+#include "method/rtn.h"
+#include "method/target.h"
+
+namespace qz {
+namespace {
+
+double weight_error(MatrixView w, const Matrix& wq) {
+  double num = 0, den = 0;
+  for (int64_t r = 0; r < w.rows; r++)
+    for (int64_t c = 0; c < w.cols; c++) {
+      const double d = static_cast<double>(w.row(r)[c]) - static_cast<double>(wq.row(r)[c]);
+      num += d * d;
+      den += static_cast<double>(w.row(r)[c]) * static_cast<double>(w.row(r)[c]);
+    }
+  return den > 0 ? num / den : 0;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const HessianFactor>> StageSolver::factor(const GptqOptions& options) {
+  for (const Made& m : made_)
+    if (m.order == options.order && m.damp == options.damp) return m.factor;
+  QZ_ASSIGN(HessianFactor f, factor_hessian(context_, stats_, options));
+  made_.push_back({options.order, options.damp, std::make_shared<const HessianFactor>(std::move(f))});
+  return made_.back().factor;
+}
+
+Result<ModuleResult> solve_module(const Model& model, size_t index, const ModulePlan& plan, MatrixView weight,
+                                  StageSolver* stage, MatrixView metric, const Format& format, Progress* progress) {
+  const Context& context = model.context();
+  const Module& module = model.modules()[index];
+  const auto start = std::chrono::steady_clock::now();
+  ModuleResult out;
+  ModuleReport& report = out.report;
+  report.name = module.name;
+  report.method = plan.method;
+  report.scheme = plan.scheme;
+  report.tokens = stage ? static_cast<uint64_t>(stage->stats().tokens) : 0;
+  report.output_error = report.rtn_output_error = std::numeric_limits<double>::quiet_NaN();
+
+  QZ_ASSIGN(QMatrix rounded, rtn(context, weight, plan.scheme, format.min_zero));
+  QMatrix q;
+  if (plan.method == Method::kGptq) {
+    auto factor = stage->factor(plan.gptq);
+    if (factor.ok()) {
+      const HessianFactor& f = **factor;
+      QZ_ASSIGN(const RowMetric rows, make_row_metric(context, metric, plan.gptq.metric_ridge));
+      auto solved = gptq(context, weight, f, stage->stats(), plan.scheme, plan.gptq, rows, format.min_zero, progress);
+      if (!solved.ok()) return solved.status().with_prefix(module.name);
+      q = std::move(solved->q);
+      report.damp = f.damp;
+      report.damp_steps = f.damp_steps;
+      report.dead_columns = f.dead;
+      report.drift = solved->drift;
+      report.residual = solved->residual;
+    } else {
+      if (factor.status().code() != Code::kNumeric || !plan.gptq.allow_rtn_fallback)
+        return factor.status().with_prefix(module.name);
+      report.method = Method::kRtn;
+      report.fell_back = true;
+      out.event = module.name + ": rounded to nearest instead of GPTQ: " + factor.status().text();
+      q = rounded;
+    }
+  } else {
+    q = rounded;
+  }
+  QZ_TRY(check_qmatrix(q).with_prefix(module.name));
+  const Matrix wq = dequantize(q);
+  report.weight_error = weight_error(weight, wq);
+  if (stage) {
+    QZ_ASSIGN(report.output_error, held_out_error(context, weight, wq.view(), stage->stats(), progress));
+    report.rtn_output_error = report.output_error;
+    if (report.method != Method::kRtn) {
+      const Matrix wr = dequantize(rounded);
+      QZ_ASSIGN(report.rtn_output_error, held_out_error(context, weight, wr.view(), stage->stats(), progress));
+    }
+  }
+  report.sha256 = hash_qmatrix(q);
+  report.bytes_before = static_cast<uint64_t>(module.rows * module.cols) * dtype_bits(model.config().dtype) / 8;
+  for (const PartSpec& part : format.layout(q.scheme, q.rows, q.cols, !q.g_idx.empty())) {
+    uint64_t bytes = dtype_bits(part.dtype) / 8;
+    for (const int64_t d : part.shape) bytes *= static_cast<uint64_t>(d);
+    report.bytes_after += bytes;
+  }
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  out.q = std::make_shared<const QMatrix>(std::move(q));
+  return out;
+}
+
+}  // namespace qz

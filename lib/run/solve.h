@@ -1,0 +1,41 @@
+// One module: its matrix found by the planned method, judged, reported.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "method/hessian.h"
+#include "run/plan.h"
+#include "run/report.h"
+
+namespace qz {
+
+// One stage's statistics and the factors made from them; modules that share options share a factor.
+class StageSolver {
+ public:
+  StageSolver(const Context& context, StageStats stats) : context_(context), stats_(std::move(stats)) {}
+  const StageStats& stats() const { return stats_; }
+  Result<std::shared_ptr<const HessianFactor>> factor(const GptqOptions& options);
+
+ private:
+  struct Made {
+    Order order;
+    double damp;
+    std::shared_ptr<const HessianFactor> factor;
+  };
+  const Context& context_;
+  StageStats stats_;
+  std::vector<Made> made_;
+};
+
+struct ModuleResult {
+  std::shared_ptr<const QMatrix> q;
+  ModuleReport report;
+  std::string event;  // a fallback in words, or ""
+};
+
+// weight: the original in float32. stage: null when the module is rounded without calibration. metric: rows x block
+// output metric (model/gradient.h), empty = identity. format decides the smallest zero point.
+Result<ModuleResult> solve_module(const Model& model, size_t module, const ModulePlan& plan, MatrixView weight,
+                                  StageSolver* stage, MatrixView metric, const Format& format, Progress* progress);
+
+}  // namespace qz

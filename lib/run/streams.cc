@@ -1,0 +1,122 @@
+#include "run/streams.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "kernels/gemm.h"
+
+namespace qz {
+namespace {
+
+constexpr int64_t kChunkTokens = 2048;  // enough rows for a GEMM, few enough for the caches and for a quick cancel
+constexpr int64_t kHeldTokens = 2048;   // that judge; more would cost memory (cols floats each) and tell little more
+constexpr int64_t kHeldShare = 16;      // at most one sequence in so many is held out
+
+}  // namespace
+
+Result<Streams> Streams::create(const Model& model, const TokenSet& calibration, bool two) {
+  Streams s;
+  s.two_ = two;
+  const int64_t longest = model.config().max_seq;
+  std::vector<std::vector<int32_t>> pieces;
+  for (const auto& ids : calibration.sequences) {
+    if (static_cast<int64_t>(ids.size()) > longest) s.cut_++;
+    for (size_t at = 0; at < ids.size(); at += static_cast<size_t>(longest))
+      pieces.emplace_back(ids.begin() + static_cast<int64_t>(at),
+                          ids.begin() + static_cast<int64_t>(std::min(ids.size(), at + static_cast<size_t>(longest))));
+  }
+  if (pieces.empty()) return error(Code::kInvalidArgument, "the calibration set has no tokens");
+
+  // Held-out sequences, spread evenly over the set (a mixed set is judged by both its halves).
+  const int64_t count = static_cast<int64_t>(pieces.size());
+  int64_t total = 0;
+  for (const auto& p : pieces) total += static_cast<int64_t>(p.size());
+  const int64_t mean = std::max<int64_t>(1, total / count);
+  const int64_t held = count < 4 ? 0
+                                 : std::clamp<int64_t>(ceil_div(kHeldTokens, mean), std::min<int64_t>(2, count / 4),
+                                                       std::max<int64_t>(1, count / kHeldShare));
+  std::vector<bool> is_held(static_cast<size_t>(count));
+  for (int64_t i = 0; i < held; i++) is_held[static_cast<size_t>((2 * i + 1) * count / (2 * held))] = true;
+  int64_t held_tokens = 0;
+  for (int64_t i = 0; i < count; i++)
+    if (is_held[static_cast<size_t>(i)]) held_tokens += static_cast<int64_t>(pieces[static_cast<size_t>(i)].size());
+  const int64_t every = std::max<int64_t>(1, ceil_div(held_tokens, kHeldTokens));
+
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < count; i++) {
+    const auto& piece = pieces[static_cast<size_t>(i)];
+    if (s.chunks_.empty() || s.chunks_.back().sequences.rows() >= kChunkTokens) {
+      Chunk chunk;
+      chunk.row = static_cast<int64_t>(ids.size());
+      chunk.sequences.start = {0};
+      s.chunks_.push_back(std::move(chunk));
+    }
+    Sequences& sequences = s.chunks_.back().sequences;
+    sequences.start.push_back(sequences.rows() + static_cast<int64_t>(piece.size()));
+    ids.insert(ids.end(), piece.begin(), piece.end());
+    for (size_t t = 0; t < piece.size(); t++)
+      s.held_.push_back(!is_held[static_cast<size_t>(i)] ? 0 : static_cast<int64_t>(t) % every == every / 2 ? 2 : 1);
+  }
+  s.rows_ = static_cast<int64_t>(ids.size());
+  s.held_sequence_rows_ = held_tokens;
+
+  QZ_ASSIGN(const Ends ends, Ends::load(model));
+  s.quantized_ = Matrix(s.rows_, model.config().hidden);
+  for (const Chunk& chunk : s.chunks_)
+    QZ_TRY(ends.embed(model, chunk.sequences, ids.data() + chunk.row, s.quantized_.row(chunk.row)));
+  if (two) s.original_ = s.quantized_;
+  return s;
+}
+
+Result<StageStats> Streams::collect(const Context& context, int64_t cols, bool residual, const Produce& produce,
+                                    Progress* progress) const {
+  StageStats stats;
+  stats.cols = cols;
+  stats.tokens = solving_tokens();
+  stats.h = Matrix(cols, cols);
+  if (two_) stats.drift = Matrix(cols, cols);
+  const int64_t hidden = quantized_.cols();
+  const bool with_residual = residual && two_;
+  if (with_residual) stats.residual = Matrix(hidden, cols);
+  const int64_t judges = std::count(held_.begin(), held_.end(), 2);
+  stats.held_x = Matrix(judges, cols);
+  if (two_) stats.held_dx = Matrix(judges, cols);
+  if (with_residual) stats.held_dr = Matrix(judges, hidden);
+
+  int64_t judge = 0;
+  Matrix x, d, dr;
+  for (const Chunk& chunk : chunks_) {
+    const int64_t n = chunk.sequences.rows();
+    if (x.rows() != n) {
+      x = Matrix(n, cols);
+      if (two_) d = Matrix(n, cols);
+      if (with_residual) dr = Matrix(n, hidden);
+    }
+    QZ_TRY(produce(chunk, false, x.data()));
+    if (two_) QZ_TRY(produce(chunk, true, d.data()));
+    for (int64_t r = 0; r < n; r++) {
+      if (two_)
+        for (int64_t c = 0; c < cols; c++) d.row(r)[c] -= x.row(r)[c];
+      if (with_residual)
+        for (int64_t c = 0; c < hidden; c++)
+          dr.row(r)[c] = original_.row(chunk.row + r)[c] - quantized_.row(chunk.row + r)[c];
+      const uint8_t held = held_[static_cast<size_t>(chunk.row + r)];
+      if (held == 2) {
+        std::copy_n(x.row(r), cols, stats.held_x.row(judge));
+        if (two_) std::copy_n(d.row(r), cols, stats.held_dx.row(judge));
+        if (with_residual) std::copy_n(dr.row(r), hidden, stats.held_dr.row(judge));
+        judge++;
+      }
+      if (held) std::fill_n(x.row(r), cols, 0.0f);  // a zero row adds nothing to any sum
+    }
+    QZ_TRY(gemm_tn(context, x.view(), x.view(), 1.0f, true, stats.h.data(), cols, progress));
+    if (two_) QZ_TRY(gemm_tn(context, d.view(), x.view(), 1.0f, false, stats.drift.data(), cols, progress));
+    if (with_residual)
+      QZ_TRY(gemm_tn(context, dr.view(), x.view(), 1.0f, false, stats.residual.data(), cols, progress));
+  }
+  for (int64_t i = 0; i < cols; i++)
+    for (int64_t j = i + 1; j < cols; j++) stats.h.row(i)[j] = stats.h.row(j)[i];
+  return stats;
+}
+
+}  // namespace qz

@@ -1,0 +1,46 @@
+// The calibration tokens on their way through the model: once through the model as quantized so far, once through the
+// original.
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "io/tokens.h"
+#include "method/stats.h"
+#include "model/block.h"
+
+namespace qz {
+
+// A run of whole sequences that are processed together; rows [row, row + sequences.rows()) of the activations.
+struct Chunk {
+  int64_t row = 0;
+  Sequences sequences;
+};
+
+class Streams {
+ public:
+  // Cuts sequences at the model's max_seq, checks them, embeds them. two: keep the original's stream as well.
+  static Result<Streams> create(const Model& model, const TokenSet& calibration, bool two);
+
+  int64_t rows() const { return rows_; }
+  int64_t solving_tokens() const { return rows_ - held_sequence_rows_; }
+  int64_t cut_sequences() const { return cut_; }
+  bool two() const { return two_; }
+  const std::vector<Chunk>& chunks() const { return chunks_; }
+  Matrix& quantized() { return quantized_; }  // residual stream [rows][hidden]
+  Matrix& original() { return original_; }    // empty with one stream
+
+  // Statistics of a stage whose input has `cols` columns. produce(chunk, original?, out) writes the input of a chunk's
+  // rows. residual: modules of this stage write to the residual stream.
+  using Produce = std::function<Status(const Chunk& chunk, bool original, float* out)>;
+  Result<StageStats> collect(const Context& context, int64_t cols, bool residual, const Produce& produce,
+                             Progress* progress) const;
+
+ private:
+  bool two_ = false;
+  int64_t rows_ = 0, held_sequence_rows_ = 0, cut_ = 0;
+  std::vector<Chunk> chunks_;
+  std::vector<uint8_t> held_;  // per row: 0 solves, 1 belongs to a held-out sequence, 2 the same and judges
+  Matrix quantized_, original_;
+};
+
+}  // namespace qz

@@ -1,0 +1,176 @@
+#include "run/verify.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/sha256.h"
+#include "run/report.h"
+
+namespace qz {
+namespace {
+
+constexpr uint64_t kReadBytes = 4u << 20;
+
+std::string base_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
+
+Result<std::string> hash_file(const File& file, Progress* progress) {
+  Sha256 hash;
+  std::vector<uint8_t> buffer(static_cast<size_t>(std::min(kReadBytes, file.size())));
+  for (uint64_t at = 0; at < file.size(); at += kReadBytes) {
+    const uint64_t n = std::min(kReadBytes, file.size() - at);
+    QZ_TRY(file.read_at(at, buffer.data(), n));
+    hash.update(buffer.data(), n);
+    if (progress) QZ_TRY(progress->poll());
+  }
+  return hash.hex();
+}
+
+bool same_matrix(const QMatrix& a, const QMatrix& b) {
+  return a.rows == b.rows && a.cols == b.cols && a.scheme.bits == b.scheme.bits && a.codes == b.codes &&
+         a.scales == b.scales && a.zeros == b.zeros && a.g_idx == b.g_idx;
+}
+
+class Verifier {
+ public:
+  Verifier(const Model& expected, const std::string& dir, Progress* progress)
+      : expected_(expected), dir_(dir), progress_(progress) {}
+
+  Result<Verification> run() {
+    auto opened = Model::open(expected_.context_ptr(), dir_);
+    if (!opened.ok()) {
+      find("error", "", "", opened.status().text());
+      return std::move(out_);
+    }
+    found_ = *opened;
+    if (found_->report()) {
+      auto report = report_from_json(*found_->report());
+      if (report.ok())
+        report_ = std::move(*report);
+      else
+        find("error", "qz_report.json", "", report.status().text());
+    } else if (found_->format() != FormatId::kPlain) {
+      find("warning", "qz_report.json", "",
+           "there is no report: files and matrices have no recorded hashes to be checked against");
+    }
+    QZ_TRY(files());
+    QZ_TRY(modules());
+    QZ_TRY(passed_through());
+    return std::move(out_);
+  }
+
+ private:
+  void find(const char* severity, const std::string& file, const std::string& tensor, const std::string& text) {
+    out_.findings.push_back({severity, file, tensor, text});
+  }
+
+  Status files() {
+    if (!found_->report() || !found_->report()->contains("files")) return {};
+    for (const Json& f : (*found_->report())["files"]) {
+      const std::string name = f.value("file", ""), want = f.value("sha256", "");
+      const auto& opened = found_->checkpoint()->files();
+      const auto it =
+          std::find_if(opened.begin(), opened.end(), [&](const auto& o) { return base_name(o->path()) == name; });
+      if (it == opened.end()) {
+        find("error", name, "", "is in the report, but not in the directory");
+        continue;
+      }
+      QZ_ASSIGN(const std::string have, hash_file(**it, progress_));
+      if (have != want) find("error", name, "", "SHA-256 is " + have + ", the report has " + want);
+      out_.files++;
+    }
+    return {};
+  }
+
+  Status modules() {
+    const bool same_shape = expected_.modules().size() == found_->modules().size();
+    if (!same_shape)
+      find("error", "", "",
+           "has " + std::to_string(found_->modules().size()) + " linear layers, expected " +
+               std::to_string(expected_.modules().size()));
+    for (size_t i = 0; i < found_->modules().size(); i++) {
+      if (!found_->quantized(i)) continue;
+      const std::string& name = found_->modules()[i].name;
+      if (progress_) {
+        progress_->info.phase = "verify";
+        progress_->info.module = name.c_str();
+        progress_->info.fraction = static_cast<double>(i) / static_cast<double>(found_->modules().size());
+        QZ_TRY(progress_->poll());
+      }
+      auto matrix = found_->load_matrix(i);
+      if (!matrix.ok()) {
+        find("error", "", name, matrix.status().text());
+        continue;
+      }
+      out_.modules++;
+      for (const ModuleReport& m : report_.modules)
+        if (m.name == name && !m.sha256.empty() && m.sha256 != hash_qmatrix(**matrix))
+          find("error", "", name, "decodes to another matrix than the one that was solved");
+      if (!same_shape || !expected_.quantized(i)) continue;
+      auto want = expected_.load_matrix(i);
+      if (!want.ok()) return want.status();
+      if (!same_matrix(**want, **matrix)) find("error", "", name, "decodes to another matrix than the model's");
+    }
+    return {};
+  }
+
+  // Norms, embeddings, biases, kept modules: the same bytes as in the source.
+  Status passed_through() {
+    if (expected_.checkpoint()->dir() == found_->checkpoint()->dir()) return {};
+    std::vector<uint8_t> a, b;
+    for (const TensorInfo& t : found_->checkpoint()->tensors()) {
+      const TensorInfo* want = expected_.checkpoint()->find(t.name);
+      if (!want || want->dtype_name != t.dtype_name) continue;  // written by the run
+      if (want->shape != t.shape) {
+        find("error", "", t.name, "has another shape than in the source");
+        continue;
+      }
+      bool same = true;
+      for (uint64_t at = 0; at < t.bytes && same; at += kReadBytes) {
+        const uint64_t n = std::min(kReadBytes, t.bytes - at);
+        a.resize(static_cast<size_t>(n));
+        b.resize(static_cast<size_t>(n));
+        QZ_TRY(found_->checkpoint()->read_range(t, at, n, a.data()));
+        QZ_TRY(expected_.checkpoint()->read_range(*want, at, n, b.data()));
+        same = std::memcmp(a.data(), b.data(), static_cast<size_t>(n)) == 0;
+        if (progress_) QZ_TRY(progress_->poll());
+      }
+      // Codes may differ between two quantized directories; modules() has judged them by value.
+      const size_t dot = t.name.rfind('.');
+      const int64_t module =
+          dot == std::string::npos ? -1 : expected_.find_module(std::string_view(t.name).substr(0, dot));
+      const bool codes =
+          module >= 0 && expected_.quantized(static_cast<size_t>(module)) && t.name.substr(dot) != ".bias";
+      if (!same && !codes) find("error", "", t.name, "differs from the source");
+      out_.tensors++;
+    }
+    return {};
+  }
+
+  const Model& expected_;
+  const std::string dir_;
+  Progress* progress_;
+  ModelPtr found_;
+  RunReport report_;
+  Verification out_;
+};
+
+}  // namespace
+
+bool Verification::ok() const {
+  return std::none_of(findings.begin(), findings.end(), [](const Finding& f) { return f.severity == "error"; });
+}
+
+Result<Verification> verify_directory(const Model& model, const std::string& dir, Progress* progress) {
+  return Verifier(model, dir, progress).run();
+}
+
+Json verification_to_json(const Verification& v) {
+  Json findings = Json::array();
+  for (const Finding& f : v.findings)
+    findings.push_back({{"severity", f.severity}, {"file", f.file}, {"tensor", f.tensor}, {"text", f.text}});
+  return {{"ok", v.ok()},
+          {"checked", {{"files", v.files}, {"modules", v.modules}, {"tensors", v.tensors}}},
+          {"findings", std::move(findings)}};
+}
+
+}  // namespace qz

@@ -1,0 +1,136 @@
+#include "run/writer.h"
+
+#include <algorithm>
+#include <set>
+
+#include "tensor/convert.h"
+
+namespace qz {
+namespace {
+
+constexpr uint64_t kCopyBytes = 16u << 20;
+constexpr char kReportName[] = "qz_report.json";
+
+std::string spec_name(DType dtype) { return dtype_name(dtype); }
+
+uint64_t part_bytes(const PartSpec& part) {
+  uint64_t n = dtype_bits(part.dtype) / 8;
+  for (const int64_t d : part.shape) n *= static_cast<uint64_t>(d);
+  return n;
+}
+
+// Every name that a quantized module may have in the source: they are replaced, not copied.
+std::set<std::string> owned_names(const Model& model, size_t module) {
+  const std::string& name = model.modules()[module].name;
+  std::set<std::string> names = {name + ".weight"};
+  if (const Format* source = find_format(model.format()))
+    for (const std::string_view part : source->part_names) names.insert(name + "." + std::string(part));
+  return names;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ModelWriter>> ModelWriter::create(const Model& source, const PlanSummary& summary,
+                                                         const std::string& target, const WriteOptions& options) {
+  std::unique_ptr<ModelWriter> w(new ModelWriter);
+  w->source_ = &source;
+  w->summary_ = summary;
+  w->format_ = options.format == FormatId::kPlain ? nullptr : find_format(options.format);
+  if (!w->format_ && options.format != FormatId::kPlain)
+    return error(Code::kInvalidArgument, "unknown format %d", static_cast<int>(options.format));
+
+  std::vector<TensorSpec> specs;
+  std::set<std::string> replaced;
+  for (size_t i = 0; i < summary.modules.size(); i++) {
+    const PlannedModule& m = summary.modules[i];
+    const Module& module = source.modules()[i];
+    const bool becomes_plain = !m.quantized && source.quantized(i);
+    if (!m.quantized && !becomes_plain) continue;
+    replaced.merge(owned_names(source, i));
+    if (m.quantized) {
+      for (const PartSpec& part : w->format_->layout(m.scheme, module.rows, module.cols, m.g_idx))
+        specs.push_back({m.name + "." + std::string(part.name), spec_name(part.dtype), part.shape, part_bytes(part)});
+    } else {
+      const DType dtype = is_float(source.config().dtype) ? source.config().dtype : DType::kF32;
+      specs.push_back(
+          {m.name + ".weight",
+           spec_name(dtype),
+           {module.rows, module.cols},
+           static_cast<uint64_t>(module.rows) * static_cast<uint64_t>(module.cols) * dtype_bits(dtype) / 8});
+    }
+  }
+  for (const TensorInfo& t : source.checkpoint()->tensors()) {
+    if (replaced.count(t.name)) continue;
+    w->copies_.push_back(t.name);
+    specs.push_back({t.name, t.dtype_name, t.shape, t.bytes});
+  }
+  const uint64_t bytes = ShardWriter::total_bytes(specs);
+  QZ_ASSIGN(w->staging_, StagingDir::create(target, source.checkpoint()->dir(), options.overwrite, bytes));
+  QZ_ASSIGN(w->shards_, ShardWriter::create(w->staging_.get(), std::move(specs), options.shard_bytes));
+  return w;
+}
+
+uint64_t ModelWriter::module_bytes(size_t module) const {
+  const PlannedModule& m = summary_.modules[module];
+  const Module& shape = source_->modules()[module];
+  if (!m.quantized) return static_cast<uint64_t>(shape.rows * shape.cols) * dtype_bits(source_->config().dtype) / 8;
+  uint64_t bytes = 0;
+  for (const PartSpec& part : format_->layout(m.scheme, shape.rows, shape.cols, m.g_idx)) bytes += part_bytes(part);
+  return bytes;
+}
+
+Status ModelWriter::write_matrix(size_t module, const QMatrix& matrix) {
+  const std::string& name = source_->modules()[module].name;
+  auto parts = format_->encode(matrix);
+  if (!parts.ok()) return parts.status().with_prefix(name);
+  for (const Part& part : *parts)
+    QZ_TRY(shards_->write(name + "." + std::string(part.name), part.bytes.data(), part.bytes.size()));
+  return {};
+}
+
+Status ModelWriter::write_dense(size_t module, const Matrix& weight) {
+  const DType dtype = is_float(source_->config().dtype) ? source_->config().dtype : DType::kF32;
+  std::vector<uint8_t> bytes(static_cast<size_t>(weight.rows() * weight.cols()) * dtype_bits(dtype) / 8);
+  from_f32(weight.data(), dtype, static_cast<size_t>(weight.rows() * weight.cols()), bytes.data());
+  return shards_->write(source_->modules()[module].name + ".weight", bytes.data(), bytes.size());
+}
+
+Status ModelWriter::finish(Json report, Progress* progress) {
+  const Checkpoint& source = *source_->checkpoint();
+  std::vector<uint8_t> buffer;
+  for (const std::string& name : copies_) {
+    const TensorInfo* t = source.find(name);
+    buffer.resize(static_cast<size_t>(std::min(kCopyBytes, t->bytes)));
+    for (uint64_t at = 0; at < t->bytes; at += kCopyBytes) {
+      const uint64_t n = std::min(kCopyBytes, t->bytes - at);
+      QZ_TRY(source.read_range(*t, at, n, buffer.data()));
+      QZ_TRY(shards_->write_range(name, at, buffer.data(), n));
+      if (progress) QZ_TRY(progress->poll());
+    }
+    if (t->bytes == 0) QZ_TRY(shards_->write(name, "", 0));
+  }
+  QZ_ASSIGN(const std::vector<ShardHash> hashes, shards_->finish());
+  QZ_TRY(source.check_unchanged());
+
+  Json config = source.config();
+  config.erase("quantization_config");
+  if (format_) {
+    QZ_ASSIGN(Json quantization, format_->config(summary_));
+    for (const ConfigFile& file : format_->extra_files(quantization))
+      QZ_TRY(staging_->write_file(file.name, dump_json(file.json)));
+    config["quantization_config"] = std::move(quantization);
+  }
+  QZ_TRY(staging_->write_file("config.json", dump_json(config)));
+  QZ_ASSIGN(const std::vector<std::string> side, source.side_files());
+  for (const std::string& name : side) QZ_TRY(staging_->copy_file(source.dir() + "/" + name, name));
+  if (!report.is_null()) {
+    Json files = Json::array();
+    for (const ShardHash& h : hashes) files.push_back({{"file", h.file}, {"bytes", h.bytes}, {"sha256", h.sha256}});
+    report["files"] = std::move(files);
+    QZ_TRY(staging_->write_file(kReportName, dump_json(report)));
+  }
+  if (progress) QZ_TRY(progress->force());  // the last moment at which "cancel" leaves nothing
+  return staging_->commit();
+}
+
+}  // namespace qz
