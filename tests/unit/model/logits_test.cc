@@ -81,5 +81,12 @@ INSTANTIATE_TEST_SUITE_P(Models, Logits,
                                          "models/opt-350m-style", "models/llama-128", "models/qwen2-128"),
                          test_name);
 
+// Packed by GPTQModel and llm-compressor; the logits come from the weights that those tools decode.
+INSTANTIATE_TEST_SUITE_P(Quantized, Logits,
+                         testing::Values("quantized/llama-128-gptq-4bit-sym-g128",
+                                         "quantized/qwen2-128-gptq-4bit-sym-g64-descact",
+                                         "quantized/qwen2-128-ct-w4a16-g128"),
+                         test_name);
+
 }  // namespace
 }  // namespace qz
