@@ -47,6 +47,7 @@ enum {
   QZ_FORMAT_DEFAULT = 0,
   QZ_FORMAT_GPTQ = 1,
   QZ_FORMAT_GPTQ_V2 = 2,
+  QZ_FORMAT_GPTQ_PLANAR = 3,
   QZ_FORMAT_COMPRESSED = 4,
   QZ_FORMAT_PLAIN = 8
 };
@@ -180,8 +181,9 @@ typedef struct qz_gptq_options {
   int32_t signed_grid;
   int32_t refit;
   int32_t allow_rtn_fallback;
-  int32_t token_weight;
+  int32_t metric;
   int32_t reserved;
+  double metric_ridge;
   double damp;
   double drift;
   double residual;
