@@ -24,7 +24,6 @@ class Run {
   Result<ModelPtr> execute();
 
  private:
-  bool solves(Role role, int64_t layer) const;  // is that module of that block solved by GPTQ?
   size_t index(Role role, int64_t layer) const {
     return module_at_[static_cast<size_t>(layer)][static_cast<size_t>(role)];
   }
@@ -58,11 +57,6 @@ class Run {
   RunReport report_;
   std::map<size_t, std::shared_ptr<const QMatrix>> matrices_;
 };
-
-bool Run::solves(Role role, int64_t layer) const {
-  const size_t i = index(role, layer);
-  return i < modules_.size() && modules_[i].method == Method::kGptq;
-}
 
 void Run::at(const char* phase, int64_t layer, double part) {
   if (!options_.progress) return;
