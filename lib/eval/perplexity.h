@@ -1,5 +1,5 @@
-// Is it still good? Perplexity, KL divergence to a reference, agreement of the most likely token. Streams the model block by
-// block, so memory holds one block and the activations of the evaluated tokens.
+// Is it still good? Perplexity, KL divergence to a reference, agreement of the most likely token. Streams the model
+// block by block, so memory holds one block and the activations of the evaluated tokens.
 #pragma once
 #include <string>
 
@@ -9,20 +9,23 @@
 namespace qz {
 
 struct EvalOptions {
-  int64_t window = 0;   // tokens a window; 0 = min(model's max_seq, 2048)
-  int64_t stride = 0;   // 0 or == window: windows do not overlap, remainder dropped, every token but a window's first is scored.
-                        // < window: sliding windows, only tokens that are new to a window are scored (algorithms 5.1 hf-strided)
+  int64_t window = 0;  // tokens a window; 0 = min(model's max_seq, 2048, the longest sequence)
+  // 0 or == window: windows do not overlap, remainder dropped, every token but a window's first is scored. < window:
+  // sliding windows, only tokens that are new to a window are scored (the protocol of transformers' perplexity guide).
+  int64_t stride = 0;
 };
 struct EvalResult {
-  double perplexity = 0, perplexity_error = 0;   // exp(mean nll); standard error by bootstrap over windows (seed 0)
-  double kl = 0, kl_p99 = 0, top1 = 0;           // to the reference, nats per token; NaN without a reference
+  double perplexity = 0, perplexity_error = 0;  // exp(mean nll); standard error by bootstrap over windows (NaN for one)
+  double kl = 0, kl_p99 = 0, top1 = 0;          // to the reference, nats per token; NaN without a reference
   double tokens_per_s = 0;
-  int64_t tokens = 0;                            // scored
-  std::string protocol;                          // "window-256" or "strided-512/256"
-  std::string token_hash;                        // SHA-256 of the text
+  int64_t tokens = 0;      // scored
+  std::string protocol;    // "window-256" or "strided-512/256"
+  std::string token_hash;  // SHA-256 of the text
 };
-// The concatenation of text.sequences is windowed when there is one sequence; several sequences are windowed one by one.
-// reference may be null. Sums in float64, in a fixed order.
-Result<EvalResult> evaluate_perplexity(const Model& model, const Model* reference, const TokenSet& text, const EvalOptions& options, Progress* progress);
+// Sequences are windowed one by one. reference may be null; it must have the same vocabulary. Sums in float64, in a
+// fixed order. kInvalidArgument when no window is full or one is longer than the models' positions; kNumeric when
+// logits are not finite.
+Result<EvalResult> evaluate_perplexity(const Model& model, const Model* reference, const TokenSet& text,
+                                       const EvalOptions& options, Progress* progress);
 
 }  // namespace qz
