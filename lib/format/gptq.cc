@@ -87,8 +87,8 @@ Result<Parts> encode(const QMatrix& q, GptqKind kind) {
     std::memcpy(g_idx.bytes.data() + c * 4, &g, 4);
   }
   pack_down(packing_of(kind), q.codes.data(), q.rows, q.cols, bits, qweight.bytes.data());
-  std::vector<uint8_t> zeros = transposed(q.zeros, q.rows, groups);
-  if (zeros.empty()) zeros.assign(static_cast<size_t>(q.rows * groups), static_cast<uint8_t>(q.scheme.mid_code()));
+  std::vector<uint8_t> zeros(static_cast<size_t>(q.rows * groups), static_cast<uint8_t>(q.scheme.mid_code()));
+  if (!q.scheme.symmetric) zeros = transposed(q.zeros, q.rows, groups);
   encode_zeros(std::move(zeros), groups, q.rows, bits, kind, &qzeros);
   QZ_TRY(write_scales(transposed(q.scales, q.rows, groups), &scales));
   return parts;
