@@ -30,7 +30,8 @@ void attend_one(const Head& h, int64_t query, int64_t begin, int64_t end, float*
   const Engine& e = engine();
   const int64_t n = end - begin;
   std::fill(scores, scores + n, 0.0f);
-  e.gemm->dots(h.k + begin * h.kv_stride, h.kv_stride, n, h.q + query * h.q_stride, h.head_dim, scores);
+  e.gemm->dots(h.q + query * h.q_stride, h.q_stride, 1, h.k + begin * h.kv_stride, h.kv_stride, n, h.head_dim, scores,
+               n);
   e.ops->scale(scores, h.scale, n);
   const float sum = e.ops->exp_minus(scores, e.ops->max(scores, n), n, scores);
   e.ops->scale(scores, 1.0f / sum, n);

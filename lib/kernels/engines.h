@@ -22,8 +22,10 @@ struct GemmKernels {
   void (*tile)(int64_t kc, const float* a, const float* b, float alpha, int64_t m, int64_t n, float* c,
                int64_t c_stride);
 
-  // out[i] += sum_k x[i * x_stride + k] * w[k] for i < m: the path for few rows, where packing would not pay.
-  void (*dots)(const float* x, int64_t x_stride, int64_t m, const float* w, int64_t k, float* out);
+  // out[i][j] += sum_k x[i][k] * w[j][k] for i < m, j < n, from where they lie: the path for few rows, where packing
+  // would not pay. An element's bits depend on its two rows alone.
+  void (*dots)(const float* x, int64_t x_stride, int64_t m, const float* w, int64_t w_stride, int64_t n, int64_t k,
+               float* out, int64_t out_stride);
 
   // out[j] = sum_i p[i] * rows[i * stride + j] for j < n, i < count ascending.
   void (*combine)(const float* p, const float* rows, int64_t stride, int64_t count, int64_t n, float* out);

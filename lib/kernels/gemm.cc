@@ -13,29 +13,32 @@ namespace qz {
 namespace {
 
 // Up to this many rows of x, dot products over each fetched weight row beat packing.
-constexpr int64_t kFewRows = 8;
-// Columns fetched at a time on that path: a row's piece and the rows of x it meets stay in the first-level cache.
-constexpr int64_t kPiece = 2048;
+constexpr int64_t kFewRows = 24;
+// Weight rows taken together and columns fetched at a time on that path: 16 KiB, which stay in the first-level cache.
+constexpr int64_t kTogether = 4, kPiece = 1024;
 constexpr int64_t kWeightsPerTask = 1 << 18;
 
 Status few_rows(const Context& context, MatrixView x, const WeightRows& w, const float* bias, bool accumulate, float* y,
                 int64_t y_stride, Progress* progress) {
-  const int64_t rows = std::clamp<int64_t>(kWeightsPerTask / std::max<int64_t>(w.cols, 1), 1, 256);
+  const int64_t rows = round_up(std::clamp<int64_t>(kWeightsPerTask / std::max<int64_t>(w.cols, 1), 1, 256), kTogether);
   const GemmKernels& kernels = *engine().gemm;
   const auto task = [&](uint32_t index, uint32_t) -> Status {
-    float* piece = thread_scratch(kPiece);
-    if (!piece) return error(Code::kOutOfMemory, "no memory for a piece of a weight row");
+    float* pieces = thread_scratch(kTogether * kPiece);
+    if (!pieces) return error(Code::kOutOfMemory, "no memory for a piece of a weight row");
     const int64_t first = index * rows, last = std::min(first + rows, w.rows);
-    for (int64_t n = first; n < last; ++n) {
-      float sums[kFewRows] = {};
+    for (int64_t n = first; n < last; n += kTogether) {
+      const int64_t count = std::min(kTogether, last - n);
+      float sums[kFewRows * kTogether] = {};
       for (int64_t k = 0; k < w.cols; k += kPiece) {
         const int64_t end = std::min(k + kPiece, w.cols);
-        w.fetch(w.self, n, k, end, piece);
-        kernels.dots(x.data + k, x.stride, x.rows, piece, end - k, sums);
+        for (int64_t r = 0; r < count; ++r) w.fetch(w.self, n + r, k, end, pieces + r * kPiece);
+        kernels.dots(x.data + k, x.stride, x.rows, pieces, kPiece, count, end - k, sums, kTogether);
       }
       for (int64_t i = 0; i < x.rows; ++i) {
-        float& out = y[i * y_stride + n];
-        out = (accumulate ? out : 0.0f) + (bias ? bias[n] : 0.0f) + sums[i];
+        for (int64_t r = 0; r < count; ++r) {
+          float& out = y[i * y_stride + n + r];
+          out = (accumulate ? out : 0.0f) + (bias ? bias[n + r] : 0.0f) + sums[i * kTogether + r];
+        }
       }
     }
     return {};

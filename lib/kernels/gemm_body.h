@@ -111,50 +111,76 @@ void pack_along(const float* src, int64_t stride, int64_t count, int64_t width, 
   }
 }
 
-// kRows dot products against one w; four vectors of partial sums each hide the latency of the additions.
+// The sums of the lanes of four vectors: folded to four lanes each, then transposed and added.
+inline __attribute__((always_inline)) Vec4 lane_sums(const Vec (&v)[4]) {
+  float lanes[4][QZ_LANES];
+  Vec4 folded[4];
+  for (int64_t c = 0; c < 4; ++c) {
+    store(lanes[c], v[c]);
+    folded[c] = *reinterpret_cast<const Vec4U*>(lanes[c]);
+    for (int64_t l = 4; l < QZ_LANES; l += 4) folded[c] += *reinterpret_cast<const Vec4U*>(lanes[c] + l);
+  }
+  float turned[16];
+  transpose4(reinterpret_cast<const float*>(folded), 4, turned, 4);
+  const Vec4U* t = reinterpret_cast<const Vec4U*>(turned);
+  return (t[0] + t[1]) + (t[2] + t[3]);
+}
+
+// kRows x 4 dot products without packing: one vector of partial sums each, so that a product's bits do not depend on
+// its neighbours.
 template <int64_t kRows>
-inline __attribute__((always_inline)) void dots_of(const float* x, int64_t x_stride, const float* w, int64_t n,
-                                                   float* out) {
-  constexpr int64_t kChains = kRows >= 4 ? 2 : 4;
-  Vec sum[kRows][kChains];
+inline __attribute__((always_inline)) void dots_of(const float* x, int64_t x_stride, const float* const (&w)[4],
+                                                   int64_t n, float (&out)[kRows][4]) {
+  Vec sum[kRows][4];
 #pragma GCC unroll 4
   for (int64_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int64_t u = 0; u < kChains; ++u) sum[r][u] = Vec{};
+    for (int64_t c = 0; c < 4; ++c) sum[r][c] = Vec{};
   }
   int64_t k = 0;
-  for (; k + kChains * QZ_LANES <= n; k += kChains * QZ_LANES) {
+  for (; k + QZ_LANES <= n; k += QZ_LANES) {
+    Vec vx[kRows];
 #pragma GCC unroll 4
-    for (int64_t u = 0; u < kChains; ++u) {
-      const Vec vw = load(w + k + u * QZ_LANES);
+    for (int64_t r = 0; r < kRows; ++r) vx[r] = load(x + r * x_stride + k);
 #pragma GCC unroll 4
-      for (int64_t r = 0; r < kRows; ++r) sum[r][u] = QZ_FMA(load(x + r * x_stride + k + u * QZ_LANES), vw, sum[r][u]);
+    for (int64_t c = 0; c < 4; ++c) {
+      const Vec vw = load(w[c] + k);
+#pragma GCC unroll 4
+      for (int64_t r = 0; r < kRows; ++r) sum[r][c] = QZ_FMA(vx[r], vw, sum[r][c]);
     }
   }
 #pragma GCC unroll 4
   for (int64_t r = 0; r < kRows; ++r) {
-    Vec total = sum[r][0];
-#pragma GCC unroll 4
-    for (int64_t u = 1; u < kChains; ++u) total += sum[r][u];
-    float lanes[QZ_LANES];
-    store(lanes, total);
-    for (int64_t half = QZ_LANES / 2; half > 0; half /= 2) {
-      for (int64_t l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+    *reinterpret_cast<Vec4U*>(out[r]) = lane_sums(sum[r]);
+    for (int64_t c = 0; c < 4; ++c) {
+      for (int64_t t = k; t < n; ++t) out[r][c] += x[r * x_stride + t] * w[c][t];
     }
-    float tail = 0;
-    for (int64_t t = k; t < n; ++t) tail += x[r * x_stride + t] * w[t];
-    out[r] += lanes[0] + tail;
   }
 }
 
-void dots(const float* x, int64_t x_stride, int64_t m, const float* w, int64_t k, float* out) {
-  int64_t i = 0;
-  for (; i + 4 <= m; i += 4) dots_of<4>(x + i * x_stride, x_stride, w, k, out + i);
-  if (i + 2 <= m) {
-    dots_of<2>(x + i * x_stride, x_stride, w, k, out + i);
-    i += 2;
+template <int64_t kRows>
+inline __attribute__((always_inline)) void add_dots(const float* x, int64_t x_stride, const float* const (&w)[4],
+                                                    int64_t count, int64_t k, float* out, int64_t out_stride) {
+  float sums[kRows][4];
+  dots_of<kRows>(x, x_stride, w, k, sums);
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t c = 0; c < count; ++c) out[r * out_stride + c] += sums[r][c];
   }
-  if (i < m) dots_of<1>(x + i * x_stride, x_stride, w, k, out + i);
+}
+
+void dots(const float* x, int64_t x_stride, int64_t m, const float* w, int64_t w_stride, int64_t n, int64_t k,
+          float* out, int64_t out_stride) {
+  constexpr int64_t kRows = QZ_LANES == 16 ? 4 : 2;  // what the registers hold
+  for (int64_t j = 0; j < n; j += 4) {
+    const int64_t count = n - j < 4 ? n - j : 4;
+    const float* rows[4];
+    for (int64_t c = 0; c < 4; ++c) rows[c] = w + (j + (c < count ? c : 0)) * w_stride;
+    int64_t i = 0;
+    for (; i + kRows <= m; i += kRows) {
+      add_dots<kRows>(x + i * x_stride, x_stride, rows, count, k, out + i * out_stride + j, out_stride);
+    }
+    for (; i < m; ++i) add_dots<1>(x + i * x_stride, x_stride, rows, count, k, out + i * out_stride + j, out_stride);
+  }
 }
 
 void combine(const float* p, const float* rows, int64_t stride, int64_t count, int64_t n, float* out) {

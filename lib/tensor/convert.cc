@@ -2,6 +2,8 @@
 
 #include <cassert>
 
+#include "base/simd.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -21,11 +23,24 @@ float float_of(uint32_t u) {
   return v;
 }
 
-// Round to nearest even on the dropped 16 bits; a NaN keeps its sign and upper payload and becomes quiet.
-inline uint16_t bf16_from_bits(uint32_t u) {
-  const uint32_t rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
-  const uint32_t quiet = (u >> 16) | 0x0040u;
-  return static_cast<uint16_t>((u & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);
+QZ_SIMD_CLONES void bf16_to_f32_bulk(const uint8_t* src, size_t n, float* dst) {
+  for (size_t i = 0; i < n; ++i) {
+    uint16_t v;
+    std::memcpy(&v, src + 2 * i, 2);
+    const uint32_t u = static_cast<uint32_t>(v) << 16;
+    std::memcpy(dst + i, &u, 4);
+  }
+}
+
+// As f32_to_bf16, without a call.
+QZ_SIMD_CLONES void f32_to_bf16_bulk(const float* src, size_t n, uint8_t* dst) {
+  for (size_t i = 0; i < n; ++i) {
+    uint32_t u;
+    std::memcpy(&u, src + i, 4);
+    const uint32_t rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16, quiet = (u >> 16) | 0x0040u;
+    const auto v = static_cast<uint16_t>((u & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);
+    std::memcpy(dst + 2 * i, &v, 2);
+  }
 }
 
 void f16_to_f32_scalar(const uint8_t* src, size_t n, float* dst) {
@@ -86,7 +101,12 @@ void f32_to_f16_bulk(const float* src, size_t n, uint8_t* dst) {
 
 }  // namespace
 
-uint16_t f32_to_bf16(float v) { return bf16_from_bits(bits_of(v)); }
+// Round to nearest even on the dropped 16 bits; a NaN keeps its sign and upper payload and becomes quiet.
+uint16_t f32_to_bf16(float v) {
+  const uint32_t u = bits_of(v);
+  const uint32_t rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16, quiet = (u >> 16) | 0x0040u;
+  return static_cast<uint16_t>((u & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);
+}
 
 float f16_to_f32(uint16_t v) {
   const uint32_t sign = static_cast<uint32_t>(v & 0x8000u) << 16;
@@ -129,12 +149,7 @@ void to_f32(const void* src, DType dtype, size_t n, float* dst) {
     case DType::kF16:
       return f16_to_f32_bulk(bytes, n, dst);
     case DType::kBF16:
-      for (size_t i = 0; i < n; ++i) {
-        uint16_t v;
-        std::memcpy(&v, bytes + 2 * i, 2);
-        dst[i] = bf16_to_f32(v);
-      }
-      return;
+      return bf16_to_f32_bulk(bytes, n, dst);
     default:
       assert(false && "to_f32: not a float dtype");
   }
@@ -149,11 +164,7 @@ void from_f32(const float* src, DType dtype, size_t n, void* dst) {
     case DType::kF16:
       return f32_to_f16_bulk(src, n, bytes);
     case DType::kBF16:
-      for (size_t i = 0; i < n; ++i) {
-        const uint16_t v = bf16_from_bits(bits_of(src[i]));
-        std::memcpy(bytes + 2 * i, &v, 2);
-      }
-      return;
+      return f32_to_bf16_bulk(src, n, bytes);
     default:
       assert(false && "from_f32: not a float dtype");
   }
