@@ -45,48 +45,54 @@ QZ_SIMD_CLONES void add_norm_gradient(const float* x, const float* weight, const
   for (int64_t i = 0; i < n; ++i) dx[i] += factor * (dy[i] * weight[i] - shift - (x[i] - mean) * slope);
 }
 
-// The logistic function through exp(-|x|), which cannot overflow.
-QZ_SIMD_CLONES void logistic_of(const float* x, const float* exp_minus_abs, int64_t n, float* out) {
+constexpr int64_t kBlock = 256;
+
+// The logistic function and its derivative, through e = exp(-|x|): no overflow, and no 1 - s that cancels.
+struct Logistic {
+  float value[kBlock], slope[kBlock];
+};
+
+QZ_SIMD_CLONES void finish_logistic(const float* x, int64_t n, Logistic* s) {  // value holds e
   for (int64_t i = 0; i < n; ++i) {
-    const float e = exp_minus_abs[i];
-    out[i] = (x[i] < 0 ? e : 1.0f) / (1.0f + e);
+    const float e = s->value[i], share = 1.0f / (1.0f + e);
+    s->value[i] = (x[i] < 0 ? e : 1.0f) * share;
+    s->slope[i] = e * share * share;
   }
 }
 
-constexpr int64_t kBlock = 256;
-
-void logistic(const float* x, int64_t n, float* out) {  // n <= kBlock
-  float minus_abs[kBlock];
-  for (int64_t i = 0; i < n; ++i) minus_abs[i] = -std::fabs(x[i]);
-  engine().ops->exp_minus(minus_abs, 0.0f, n, minus_abs);
-  logistic_of(x, minus_abs, n, out);
+void logistic(const float* x, int64_t n, Logistic* s) {  // n <= kBlock
+  for (int64_t i = 0; i < n; ++i) s->value[i] = -std::fabs(x[i]);
+  engine().ops->exp_minus(s->value, 0.0f, n, s->value);
+  finish_logistic(x, n, s);
 }
 
-QZ_SIMD_CLONES void silu_gradient(const float* x, const float* s, int64_t n, float* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = s[i] * (1.0f + x[i] * (1.0f - s[i]));
+// x s(x).
+QZ_SIMD_CLONES void silu_gradient(const float* x, const Logistic& s, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = s.value[i] + x[i] * s.slope[i];
 }
 
-// x s(2u) with u = sqrt(2/pi) (x + 0.044715 x^3), s the logistic function.
+// x s(2u) with u = sqrt(2/pi) (x + 0.044715 x^3).
 QZ_SIMD_CLONES void gelu_tanh_argument(const float* x, int64_t n, float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = (x[i] + x[i] * x[i] * x[i] * 0.044715f) * 1.5957691216057308f;
 }
-QZ_SIMD_CLONES void gelu_tanh_gradient(const float* x, const float* s, int64_t n, float* out) {
+QZ_SIMD_CLONES void gelu_tanh_gradient(const float* x, const Logistic& s, int64_t n, float* out) {
   for (int64_t i = 0; i < n; ++i) {
     const float slope = 1.5957691216057308f * (1.0f + x[i] * x[i] * (3 * 0.044715f));
-    const float tail = s[i] * (1.0f - s[i]);  // underflows to 0 long before x^3 overflows
-    out[i] = s[i] + (tail > 0 ? x[i] * tail * slope : 0.0f);
+    // The logistic's slope is 0 long before x^2 overflows.
+    out[i] = s.value[i] + (s.slope[i] > 0 ? x[i] * s.slope[i] * slope : 0.0f);
   }
 }
 
 void activate_gradient_block(Activation kind, const float* x, int64_t n, float* out) {
-  float a[kBlock], s[kBlock];
+  Logistic s;
+  float a[kBlock];
   switch (kind) {
     case Activation::kSilu:
-      logistic(x, n, s);
+      logistic(x, n, &s);
       return silu_gradient(x, s, n, out);
     case Activation::kGeluTanh:
       gelu_tanh_argument(x, n, a);
-      logistic(a, n, s);
+      logistic(a, n, &s);
       return gelu_tanh_gradient(x, s, n, out);
     case Activation::kGelu:  // Phi(x) + x phi(x)
       for (int64_t i = 0; i < n; ++i) {
