@@ -9,7 +9,8 @@
 
 namespace qz {
 
-// The host's executor (qz_parallel_fn): run fn(task, index, worker) for index in [0, count), return non-zero on failure.
+// The host's executor (qz_parallel_fn): run fn(task, index, worker) for index in [0, count), return non-zero on failure. Its
+// worker numbers are not used: tasks get one below Pool::threads().
 using ParallelHook = int32_t (*)(void* user, void* task, void (*fn)(void* task, uint32_t index, uint32_t worker), uint32_t count);
 
 class Pool {
@@ -25,7 +26,8 @@ class Pool {
 
   // Calls fn(index, worker) for every index in [0, count). `tick` (may be empty) is called on the calling thread only, between
   // its own tasks and at least ten times a second while it waits; a failure from it stops the hand-out of further tasks.
-  // Among failing tasks the one with the lowest index wins. Nested calls run inline on the calling worker.
+  // Among failing tasks the one with the lowest index wins. Nested calls run inline on the calling worker, except inside a single
+  // task (count 1), which leaves the pool free. A second thread that calls meanwhile runs its own tasks alone. Usable after fork().
   using Task = std::function<Status(uint32_t index, uint32_t worker)>;
   using Tick = std::function<Status()>;
   Status run(uint32_t count, const Task& fn, const Tick& tick = {}) const;
