@@ -4,11 +4,11 @@
 #include <qz/qz.h>
 #include <stdio.h>
 
-enum { SEQUENCES = 64, LENGTH = 256 };
+enum { SEQUENCES = 32, LENGTH = 256 };
 
 static int32_t show(void* user, const qz_progress* p) {
   (void)user;
-  fprintf(stderr, "\r%-10s layer %d of %d  %3.0f %%", p->phase, (int)p->layer, (int)p->layers, 100 * p->fraction);
+  fprintf(stderr, "\r%3.0f %%  %-60s", 100 * p->fraction, p->module);
   return 0; /* anything else cancels */
 }
 

@@ -33,7 +33,7 @@ void check(qz_status status) {
 }
 
 int32_t show(void*, const qz_progress* p) {
-  std::fprintf(stderr, "\r%-10s layer %d of %d  %3.0f %%", p->phase, p->layer, p->layers, 100 * p->fraction);
+  std::fprintf(stderr, "\r%3.0f %%  %-60s", 100 * p->fraction, p->module);
   return 0;  // anything else cancels
 }
 
@@ -51,7 +51,7 @@ void quantize(const char* source, const char* out) {
   check(qz_model_open(context, source, nullptr, model.out()));
   Calibration calibration, text;
   check(qz_calib_create(context, calibration.out()));
-  check(qz_calib_add_generated(calibration, model, 64, 256, /*seed*/ 0, nullptr, nullptr));
+  check(qz_calib_add_generated(calibration, model, 32, 256, /*seed*/ 0, nullptr, nullptr));
 
   qz_scheme w4g128 = QZ_INIT(qz_scheme);
   check(qz_scheme_preset("w4g128", &w4g128));

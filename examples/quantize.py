@@ -8,12 +8,12 @@ import qz
 
 
 def show(p):
-    print(f"\r{p.phase:10} layer {p.layer} of {p.layers}  {p.fraction:4.0%}", end="", file=sys.stderr)
+    print(f"\r{p.fraction:4.0%}  {p.module:60}", end="", file=sys.stderr)
 
 
 def main(source, out):
     with qz.Model.open(source) as model:
-        calibration = qz.Calibration.generated(model, sequences=64, length=256, seed=0)
+        calibration = qz.Calibration.generated(model, sequences=32, length=256, seed=0)
         solved = qz.gptq(model, calibration, scheme="w4g128", stream_to=out, progress=show)  # complete or absent, whatever happens
         rounded = qz.rtn(model, scheme="w4g128")
         print(file=sys.stderr)

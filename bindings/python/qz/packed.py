@@ -12,7 +12,7 @@ from ._library import ffi, lib
 from .context import Context, default_context
 from .errors import InvalidArgument
 from .plan import GptqOptions, Rule
-from .scheme import SchemeLike, as_scheme
+from .scheme import Scheme, SchemeLike, as_scheme
 from .tensor import Tensor, as_tensor, c_tensor, from_c
 
 _MOST_PARTS = 16  # of one module in one format; no format has more than six
@@ -55,7 +55,7 @@ class Packed(Handle):
             part.name, part.tensor = key, c_tensor(tensor)[0]
         out = ffi.new("qz_packed **")
         check(lib.qz_packed_import((context or default_context())._pointer, names.number(names.FORMATS, format, "format"),
-                                   as_scheme(scheme)._struct(), rows, cols, array, len(tensors), out))
+                                   (as_scheme(scheme) or Scheme())._struct(), rows, cols, array, len(tensors), out))
         return cls(out[0], (rows, cols))
 
     def export(self, format: str) -> dict[str, Tensor]:

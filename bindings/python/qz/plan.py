@@ -27,19 +27,21 @@ class GptqOptions:
     search: Optional[bool] = None  #: range search weighted by diag(H) instead of min-max
     signed_grid: Optional[bool] = None  #: symmetric scales may be negative
     refit: Optional[bool] = None  #: least-squares refit of the scales after the sweeps
-    token_weight: Optional[bool] = None  #: tokens weighted by what the next norm makes of them
+    metric: Optional[int] = None  #: calibration sequences whose gradients say which outputs matter; 0 = all matter the same
+    metric_ridge: Optional[float] = None  #: added to the metric's diagonal, of its mean, above 0
     allow_rtn_fallback: bool = False  #: a Hessian that no damping repairs means RTN for that module, and the report says so
     damp: Optional[float] = None  #: of mean diag(H), above 0
     drift: Optional[float] = None  #: strength of the correction for the drift of the inputs, 0 = off
     residual: Optional[float] = None  #: strength of the correction for the error in the residual stream, 0 = off
 
     def _struct(self) -> Any:
-        if self.damp is not None and not self.damp > 0:
-            raise InvalidArgument(f"damp is {self.damp}, expected a number above 0")
+        for name, value in (("damp", self.damp), ("metric_ridge", self.metric_ridge)):
+            if value is not None and not value > 0:
+                raise InvalidArgument(f"{name} is {value}, expected a number above 0")
         return struct("qz_gptq_options", block=self.block, order=names.number(names.ORDERS, self.order, "order"),
                       sweeps=_or_off(self.sweeps), search=_tri(self.search), signed_grid=_tri(self.signed_grid), refit=_tri(self.refit),
-                      token_weight=_tri(self.token_weight), allow_rtn_fallback=int(self.allow_rtn_fallback), damp=self.damp,
-                      drift=_or_off(self.drift), residual=_or_off(self.residual))
+                      metric=_or_off(self.metric), metric_ridge=self.metric_ridge, damp=self.damp, drift=_or_off(self.drift),
+                      residual=_or_off(self.residual), allow_rtn_fallback=int(self.allow_rtn_fallback))
 
 
 def _tri(value: Optional[bool]) -> int:

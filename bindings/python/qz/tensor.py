@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from ._library import ffi, lib
+from ._library import ffi
 from .errors import InvalidArgument
 from .names import DTYPES, number, word
 

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from sample import ROOT, SAMPLE, VOCAB
+from sample import ENVIRONMENT, ROOT, SAMPLE, VOCAB
 
 import qz
 import qz.cli
@@ -77,7 +77,8 @@ def qz_process():
     started = []
 
     def start(*words):
-        process = subprocess.Popen([sys.executable, "-m", "qz", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen([sys.executable, "-m", "qz", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True, env=ENVIRONMENT)
         started.append(process)
         return process
 

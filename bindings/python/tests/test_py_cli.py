@@ -39,7 +39,8 @@ def test_the_whole_way(cli_json, cli, prose, tmp_path):
 
 
 def test_human_output(cli, quantized):
-    for words, expected in [(("inspect", quantized), "compressed-tensors"), (("inspect", "--modules", SAMPLE), "model.layers.3.mlp.down_proj"),
+    for words, expected in [(("inspect", quantized), "compressed-tensors"),
+                            (("inspect", "--modules", SAMPLE), "model.layers.3.mlp.down_proj"),
                             (("report", quantized), "model.layers.0.self_attn.q_proj"), (("verify", quantized), "as it was written")]:
         status, out, err = cli(*words)
         assert status == 0 and expected in out and err == ""
@@ -81,7 +82,8 @@ def test_saved_calibration_gives_the_same_directory(cli_json, tmp_path):
 
 def test_short_text_is_a_warning_in_both_outputs(cli, tmp_path):
     (tmp_path / "short.txt").write_text("Only a few words, they do not fill many samples. " * 8)
-    status, out, err = cli("quantize", SAMPLE, tmp_path / "out", "--calib", tmp_path / "short.txt", "--samples", "32", "--length", "32", "--json")
+    status, out, err = cli("quantize", SAMPLE, tmp_path / "out", "--calib", tmp_path / "short.txt", "--samples", "32", "--length", "32",
+                           "--json")
     assert status == 0 and "qz: warning: the calibration text fills" in err
     assert any("the calibration text fills" in warning for warning in json.loads(out)["warnings"])
 
@@ -117,7 +119,7 @@ def failures(tmp_path):
         (("eval", SAMPLE), 2, "--text"),
         (("eval", SAMPLE, "--tokens", missing), 5, "missing"),
         (("inspect", missing), 5, "missing"),
-        (("inspect", tmp_path / "bad"), 3, "config.json"),
+        (("inspect", "--config-only", tmp_path / "bad"), 3, "config.json"),
         (("report", SAMPLE), 4, "report"),
     ]
 

@@ -7,19 +7,20 @@ import sys
 import zipfile
 
 import pytest
-from sample import ROOT, SAMPLE
+from sample import ENVIRONMENT, ROOT, SAMPLE
 
 import qz
 from qz import _library
 
 
 def test_example(tmp_path):
-    done = subprocess.run([sys.executable, ROOT / "examples/quantize.py", SAMPLE, tmp_path / "out"], capture_output=True, text=True)
+    words = [sys.executable, ROOT / "examples/quantize.py", SAMPLE, tmp_path / "out"]
+    done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     assert qz.Model.open(tmp_path / "out").info.format == "compressed-tensors"
     kl = {line.split()[0]: float(line.split("KL ")[1].split()[0]) for line in done.stdout.splitlines()}
     assert kl["GPTQ"] < kl["rounded"]
-    again = subprocess.run([sys.executable, ROOT / "examples/quantize.py", SAMPLE, tmp_path / "out"], capture_output=True, text=True)
+    again = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)
     assert again.returncode == 1 and "Traceback" not in again.stderr
 
 

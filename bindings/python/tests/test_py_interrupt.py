@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from sample import SAMPLE
+from sample import ENVIRONMENT, SAMPLE
 
 import qz
 from qz._interrupt import Interrupt
@@ -33,7 +33,7 @@ def test_a_second_signal_ends_the_process_at_once():
             print("alive", flush=True)
             signal.raise_signal(signal.SIGINT)
             print("still alive", flush=True)"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
     assert done.stdout == "alive\n" and done.returncode == -signal.SIGINT
 
 
@@ -76,7 +76,8 @@ def wait_for(process, pattern):
 @pytest.mark.parametrize("phase", ["sample", "calibrate|solve"])
 def test_ctrl_c_on_the_command_line(qz_process, tmp_path, random_tokens, phase):
     before = set(os.listdir(tmp_path))
-    words = ["--samples", "4096", "--length", "1024"] if phase == "sample" else ["--calib", random_tokens, "--calib", "text", "--samples", "512"]
+    words = {"sample": ["--samples", "4096", "--length", "1024"],
+             "calibrate|solve": ["--calib", random_tokens, "--calib", "text", "--samples", "512"]}[phase]
     process = qz_process("quantize", SAMPLE, tmp_path / "out", *words)
     wait_for(process, f"qz: ({phase})")
     started = time.monotonic()

@@ -1,9 +1,11 @@
 """The package fits the library that it loads."""
 import json
 import re
+import subprocess
+import sys
 
 import pytest
-from sample import ROOT
+from sample import ENVIRONMENT, ROOT
 
 import qz
 from qz import _cdef, _library
@@ -46,7 +48,6 @@ def test_every_public_name_exists_and_is_documented():
 
 
 def test_importing_does_not_load_what_only_some_need():
-    import subprocess
-    import sys
     code = "import sys, qz; print([m for m in ('tokenizers', 'click', 'rich', 'torch') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert done.stdout.strip() == "[]"

@@ -30,7 +30,8 @@ def test_sizes(text, bytes_):
     assert Size().convert(text, None, None) == bytes_
 
 
-@pytest.mark.parametrize("kind, text", [(Size(), "5 apples"), (Size(), "-1"), (Group(), "x"), (Strength(), "-0.5"), (Strength(), "nan"), (Strength(), "x")])
+@pytest.mark.parametrize("kind, text", [(Size(), "5 apples"), (Size(), "-1"), (Group(), "x"), (Strength(), "-0.5"),
+                                        (Strength(), "nan"), (Strength(), "x")])
 def test_bad_words(kind, text):
     with pytest.raises(click.BadParameter):
         kind.convert(text, None, None)

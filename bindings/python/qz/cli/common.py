@@ -65,7 +65,8 @@ def with_common(function: Callable[..., Optional[int]]) -> Callable[..., Optiona
 
     @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there.")
     @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
-    @click.option("--threads", type=click.IntRange(0, 64), default=0, help="0: what affinity and cgroup allow. The result is the same for any number.")
+    @click.option("--threads", type=click.IntRange(0, 64), default=0,
+                  help="0: what affinity and cgroup allow. The result is the same for any number.")
     @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", callback=_settings,
                   help="A limit or knob of the library (qz_context_set), such as limits.hidden=65536. Repeatable.")
     @click.option("--debug", is_flag=True, help="On failure, the Python traceback too.")

@@ -17,10 +17,12 @@ from .common import Common, pairs, with_common
 @click.command("eval", short_help="Perplexity, and divergence from a reference.")
 @click.argument("model", type=click.Path())
 @click.option("--reference", type=click.Path(), help="The model before quantization: KL divergence and agreement with it.")
-@click.option("--text", multiple=True, type=click.Path(), metavar="FILE", help="Text to evaluate on (.txt, .jsonl). Repeatable: files are joined, then tokenized once.")
+@click.option("--text", multiple=True, type=click.Path(), metavar="FILE",
+              help="Text to evaluate on (.txt, .jsonl). Repeatable: files are joined, then tokenized once.")
 @click.option("--tokens", multiple=True, type=click.Path(), metavar="FILE.npy", help="Token ids to evaluate on. Repeatable.")
 @click.option("--window", type=click.IntRange(0), default=0, help="Tokens of a window.  [default: the model's positions, at most 2048]")
-@click.option("--stride", type=click.IntRange(0), default=0, help="Less than the window: windows overlap, only new tokens count.  [default: no overlap]")
+@click.option("--stride", type=click.IntRange(0), default=0,
+              help="Less than the window: windows overlap, only new tokens count.  [default: no overlap]")
 @click.option("--limit-tokens", type=click.IntRange(2), help="Use the first N tokens only.")
 @with_common
 def evaluate(common: Common, model: str, reference: Optional[str], text: tuple[str, ...], tokens: tuple[str, ...], window: int, stride: int,

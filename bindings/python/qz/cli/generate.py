@@ -20,7 +20,8 @@ from .common import Common, with_common
 @click.option("--max-tokens", type=click.IntRange(1), default=defaults.MAX_TOKENS, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
 @click.option("--top-k", type=click.IntRange(0), default=0, help="Only the k most likely tokens.  [default: all]")
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Only the most likely tokens that add up to p.  [default: all]")
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0,
+              help="Only the most likely tokens that add up to p.  [default: all]")
 @click.option("--greedy", is_flag=True, help="Always the most likely token.")
 @click.option("--repetition-penalty", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=defaults.SEED, show_default=True)

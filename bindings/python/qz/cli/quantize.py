@@ -1,7 +1,6 @@
 """qz quantize: 16-bit directory in, quantized directory out."""
 from __future__ import annotations
 
-import json
 import math
 import pathlib
 import resource
@@ -16,6 +15,7 @@ from .. import defaults
 from ..calibration import MODES, Calibration
 from ..errors import BadFile, InvalidArgument, IoError
 from ..model import Model
+from ..names import FORMATS
 from ..plan import Plan, Rule
 from .common import Common, megabytes, pairs, with_common
 from .words import Group, Size, Strength, gptq_options, parse_rule, scheme_from
@@ -30,9 +30,11 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, scheme_from
 @click.option("--symmetric/--asymmetric", "symmetric", default=None, help="Without or with stored zero points.")
 @click.option("--method", type=click.Choice(["gptq", "rtn"]), default="gptq", show_default=True)
 @click.option("--rule", "rules", multiple=True, metavar="GLOB=SPEC",
-              help="Another treatment for some modules: 'lm_head=keep', '*.layers.0.*=w8g128', '*.down_proj=rtn:w8g128'. Repeatable, the last match wins.")
+              help="Another treatment for some modules: 'lm_head=keep', '*.layers.0.*=w8g128', '*.down_proj=rtn:w8g128'. "
+                   "Repeatable, the last match wins.")
 @click.option("--plan", "plan_file", type=click.Path(), help="All rules from a JSON file, instead of the options above.")
-@click.option("--format", "format_", type=click.Choice(["compressed-tensors", "gptq", "gptq_v2"]), default="compressed-tensors", show_default=True)
+@click.option("--format", "format_", type=click.Choice([name for name in FORMATS if name != "plain"]), default="compressed-tensors",
+              show_default=True)
 @click.option("--calib", multiple=True, metavar="self|mix|text|FILE",
               help="What to calibrate with. Files: .txt, .jsonl with a \"text\" field, .npy with token ids, or what --save-calib wrote. self: "
                    f"text that the model writes itself; text: the files; mix: half of each.  [default: {defaults.MODE_WITH_TEXT} with a "
@@ -53,13 +55,14 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, scheme_from
 @click.option("--search/--no-search", default=None, help="Range search weighted by diag(H).")
 @click.option("--signed-grid/--no-signed-grid", default=None, help="Symmetric scales may be negative.")
 @click.option("--refit/--no-refit", default=None, help="Least-squares refit of the scales.")
-@click.option("--token-weight/--no-token-weight", default=None, help="Tokens weighted as the next norm sees them.")
+@click.option("--metric", type=click.IntRange(0), help="Calibration sequences whose gradients say which outputs matter; 0: all the same.")
+@click.option("--metric-ridge", type=click.FloatRange(0, 100, min_open=True), help="Added to the metric's diagonal, of its mean.")
 @click.option("--allow-rtn-fallback", is_flag=True, help="Round a module whose Hessian no damping repairs; the report says so.")
 @with_common
 def quantize(common: Common, model: str, out: str, scheme: Optional[str], bits: Optional[int], group: Optional[int],
-             symmetric: Optional[bool], method: str, rules: tuple[str, ...], plan_file: Optional[str], format_: str, calib: tuple[str, ...],
-             samples: int, length: Optional[int], seed: int, save_calib: Optional[str], overwrite: bool, shard_size: int, strict: bool,
-             **levers: Any) -> None:
+             symmetric: Optional[bool], method: str, rules: tuple[str, ...], plan_file: Optional[str], format_: str,
+             calib: tuple[str, ...], samples: int, length: Optional[int], seed: int, save_calib: Optional[str], overwrite: bool,
+             shard_size: int, strict: bool, **levers: Any) -> None:
     """Quantizes the linear layers of MODEL and writes OUT, a directory that vLLM and transformers load.
 
     Without --calib no data is needed: the model writes its own calibration text.

@@ -14,7 +14,8 @@ from .common import Common, with_common
 
 @click.command(short_help="Is a directory what was written?")
 @click.argument("directory", type=click.Path())
-@click.option("--against", type=click.Path(), help="Compare with this model's matrices.  [default: with what the directory's report recorded]")
+@click.option("--against", type=click.Path(),
+              help="Compare with this model's matrices.  [default: with what the directory's report recorded]")
 @with_common
 def verify(common: Common, directory: str, against: Optional[str]) -> int:
     """Reads DIRECTORY back: headers, shapes, hashes, every decoded matrix. Exit status 1 if something differs."""

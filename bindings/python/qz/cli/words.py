@@ -60,8 +60,8 @@ class Strength(click.ParamType):
 def scheme_from(name: Optional[str], bits: Optional[int], group: Optional[int], asymmetric: Optional[bool]) -> Scheme:
     """--scheme, with --bits, --group and --symmetric/--asymmetric on top of it."""
     scheme = preset(name or defaults.SCHEME)
-    changes = {"bits": bits, "group": group, "asymmetric": asymmetric}
-    return replace(scheme, **{field: value for field, value in changes.items() if value is not None})
+    return replace(scheme, bits=scheme.bits if bits is None else bits, group=scheme.group if group is None else group,
+                   asymmetric=scheme.asymmetric if asymmetric is None else asymmetric)
 
 
 def preset(name: str) -> Scheme:
