@@ -84,6 +84,7 @@ struct Job {
 // Copies rows [r0, r0 + count) of the block into tiles, solves them, copies back. lanes: column-major tiles of kLanes
 // rows.
 void solve_tile(Job* job, int64_t r0, int64_t count, int64_t begin, int64_t width, const RowMetric::Chain* chain) {
+  auto row_of = [&](int64_t r) { return chain ? static_cast<int64_t>(chain->order[static_cast<size_t>(r)]) : r0 + r; };
   const bool lanes = chain == nullptr;
   const int64_t rows = lanes ? kLanes : count, n = job->target.cols;
   auto at = [&](int64_t r, int64_t j) { return lanes ? j * kLanes + r : r * width + j; };
@@ -93,9 +94,9 @@ void solve_tile(Job* job, int64_t r0, int64_t count, int64_t begin, int64_t widt
   for (int64_t r = 0; r < count; r++)
     for (int64_t j = 0; j < width; j++) {
       const int64_t c = job->factor.order[static_cast<size_t>(begin + j)];
-      const size_t g = static_cast<size_t>(job->grid.at(r0 + r, c / job->size));
-      t[at(r, j)] = job->target.row(r0 + r)[c];
-      sum[at(r, j)] = job->sums.row(r0 + r)[j];
+      const size_t g = static_cast<size_t>(job->grid.at(row_of(r), c / job->size));
+      t[at(r, j)] = job->target.row(row_of(r))[c];
+      sum[at(r, j)] = job->sums.row(row_of(r))[j];
       scale[at(r, j)] = job->grid.scale[g];
       inverse[at(r, j)] = job->grid.inverse[g];
       zero[at(r, j)] = job->grid.zero[g];
@@ -108,8 +109,8 @@ void solve_tile(Job* job, int64_t r0, int64_t count, int64_t begin, int64_t widt
   for (int64_t r = 0; r < count; r++)
     for (int64_t j = 0; j < width; j++) {
       const int64_t c = job->factor.order[static_cast<size_t>(begin + j)];
-      job->errors.row(r0 + r)[begin + j] = t[at(r, j)];
-      job->codes[static_cast<size_t>((r0 + r) * n + c)] = static_cast<uint8_t>(code[at(r, j)]);
+      job->errors.row(row_of(r))[begin + j] = t[at(r, j)];
+      job->codes[static_cast<size_t>(row_of(r) * n + c)] = static_cast<uint8_t>(code[at(r, j)]);
     }
 }
 
@@ -145,7 +146,7 @@ Result<std::vector<uint8_t>> solve_columns(const Context& context, MatrixView ta
             solve_tile(&job, r0, std::min<int64_t>(kLanes, rows - r0), begin, width, nullptr);
           } else {
             const RowMetric::Chain& chain = metric.chains[task];
-            solve_tile(&job, chain.first, chain.rows, begin, width, &chain);
+            solve_tile(&job, 0, chain.rows, begin, width, &chain);
           }
           return Status();
         },

@@ -125,11 +125,13 @@ class Refiner {
     return static_cast<uint32_t>(metric_.identity() ? ceil_div(rows_, kLanes)
                                                     : static_cast<int64_t>(metric_.chains.size()));
   }
-  int64_t first_row(uint32_t task) const {
-    return metric_.identity() ? static_cast<int64_t>(task) * kLanes : metric_.chains[task].first;
+  // Row r of a task: neighbours, or the places of a chain.
+  int64_t row_of(uint32_t task, int64_t r) const {
+    return metric_.identity() ? static_cast<int64_t>(task) * kLanes + r
+                              : metric_.chains[task].order[static_cast<size_t>(r)];
   }
   int64_t row_count(uint32_t task) const {
-    return metric_.identity() ? std::min<int64_t>(kLanes, rows_ - first_row(task)) : metric_.chains[task].rows;
+    return metric_.identity() ? std::min<int64_t>(kLanes, rows_ - row_of(task, 0)) : metric_.chains[task].rows;
   }
 
   // gradient -= delta * H[c0 : c0 + width, :], delta [rows][width].
@@ -192,25 +194,27 @@ Status Refiner::refit_group(int64_t g, int64_t c0, int64_t width) {
   QZ_TRY(parallel_for(
       context_, tasks(),
       [&](uint32_t task, uint32_t) {
-        const int64_t r0 = first_row(task), count = row_count(task);
+        const int64_t count = row_count(task);
         std::vector<float> p, row;
         if (!metric_.identity()) {
           p.resize(static_cast<size_t>(count * width));
           row.resize(static_cast<size_t>(width));
-          for (int64_t r = 0; r < count; r++) std::copy_n(gradient_.row(r0 + r) + c0, width, p.data() + r * width);
+          for (int64_t r = 0; r < count; r++)
+            std::copy_n(gradient_.row(row_of(task, r)) + c0, width, p.data() + r * width);
         }
         for (int64_t r = 0; r < count; r++) {
-          const float* gradient = gradient_.row(r0 + r) + c0;
+          const float* gradient = gradient_.row(row_of(task, r)) + c0;
           if (!metric_.identity()) {
             weigh_rows(metric_.chains[task].weight.row(r), p.data(), count, width, row.data());
             gradient = row.data();
           }
           double num = 0, den = 0;
-          products(r0 + r, gradient, &num, &den);
-          const float by = change(grid_->scale[static_cast<size_t>(grid_->at(r0 + r, g))], num, den);
+          products(row_of(task, r), gradient, &num, &den);
+          const float by = change(grid_->scale[static_cast<size_t>(grid_->at(row_of(task, r), g))], num, den);
           if (!p.empty())
-            for (int64_t j = 0; j < width; j++) p[static_cast<size_t>(r * width + j)] -= by * along.row(r0 + r)[j];
-          apply(r0 + r, by);
+            for (int64_t j = 0; j < width; j++)
+              p[static_cast<size_t>(r * width + j)] -= by * along.row(row_of(task, r))[j];
+          apply(row_of(task, r), by);
         }
         return Status();
       },
@@ -225,7 +229,7 @@ Status Refiner::descend(int64_t c0, int64_t width) {
       context_, tasks(),
       [&](uint32_t task, uint32_t) {
         const bool lanes = metric_.identity();
-        const int64_t r0 = first_row(task), count = row_count(task), rows = lanes ? kLanes : count;
+        const int64_t count = row_count(task), rows = lanes ? kLanes : count;
         auto at = [&](int64_t r, int64_t j) { return lanes ? j * kLanes + r : r * width + j; };
         std::vector<float> buffer(static_cast<size_t>(6 * rows * width + 2 * width));
         float *g = buffer.data(), *scale = g + rows * width, *inverse = scale + rows * width,
@@ -233,12 +237,12 @@ Status Refiner::descend(int64_t c0, int64_t width) {
               *scratch = moved + rows * width;
         for (int64_t r = 0; r < count; r++)
           for (int64_t j = 0; j < width; j++) {
-            const size_t s = grid_at(r0 + r, c0 + j);
-            g[at(r, j)] = gradient_.row(r0 + r)[c0 + j];
+            const size_t s = grid_at(row_of(task, r), c0 + j);
+            g[at(r, j)] = gradient_.row(row_of(task, r))[c0 + j];
             scale[at(r, j)] = grid_->scale[s];
             inverse[at(r, j)] = grid_->inverse[s];
             zero[at(r, j)] = grid_->zero[s];
-            code[at(r, j)] = static_cast<float>((*codes_)[code_at(r0 + r, c0 + j)]);
+            code[at(r, j)] = static_cast<float>((*codes_)[code_at(row_of(task, r), c0 + j)]);
           }
         const float* h = factor_.h.row(c0) + c0;
         if (lanes)
@@ -248,8 +252,8 @@ Status Refiner::descend(int64_t c0, int64_t width) {
                         code, moved, scratch, scratch + width);
         for (int64_t r = 0; r < count; r++)
           for (int64_t j = 0; j < width; j++) {
-            delta.row(r0 + r)[j] = moved[at(r, j)];
-            (*codes_)[code_at(r0 + r, c0 + j)] = static_cast<uint8_t>(code[at(r, j)]);
+            delta.row(row_of(task, r))[j] = moved[at(r, j)];
+            (*codes_)[code_at(row_of(task, r), c0 + j)] = static_cast<uint8_t>(code[at(r, j)]);
           }
         return Status();
       },

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/checked.h"
 
@@ -11,14 +12,18 @@ namespace qz {
 namespace {
 
 Status make_chain(MatrixView g, int64_t first, int64_t rows, double add, RowMetric::Chain* chain) {
-  chain->first = first;
   chain->rows = rows;
+  chain->order.resize(static_cast<size_t>(rows));
+  std::iota(chain->order.begin(), chain->order.end(), static_cast<int32_t>(first));
+  std::stable_sort(chain->order.begin(), chain->order.end(),
+                   [&](int32_t a, int32_t b) { return g.row(a)[a - first] < g.row(b)[b - first]; });
   chain->weight = Matrix(rows, rows);
   chain->ahead = Matrix(rows, rows);
   Matrix lower(rows, rows);
   for (int attempt = 0;; attempt++, add *= 10) {
     for (int64_t r = 0; r < rows; r++) {
-      std::copy_n(g.row(first + r), rows, lower.row(r));
+      for (int64_t s = 0; s < rows; s++)
+        lower.row(r)[s] = g.row(chain->order[static_cast<size_t>(r)])[chain->order[static_cast<size_t>(s)] - first];
       lower.row(r)[r] += static_cast<float>(add);
     }
     for (int64_t r = 0; r < rows; r++)

@@ -12,8 +12,9 @@ namespace qz {
 
 struct RowMetric {
   struct Chain {
-    int64_t first = 0, rows = 0;
-    Matrix weight;  // [rows][rows] G[r][r'] / G[r][r]
+    int64_t rows = 0;
+    std::vector<int32_t> order;  // [rows] row of the module at each place of the chain, by rising G[r][r]
+    Matrix weight;               // [rows][rows] G[r][r'] / G[r][r], r and r' places in the chain
     Matrix ahead;  // [rows][rows] M[r'][r] / M[r][r] for r' > r, else 0; G = M M^T, M lower: the greedy pass solves the
                    // last row first
   };
