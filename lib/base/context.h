@@ -1,4 +1,5 @@
-// What every operation is given: threads, log, limits, and the way to be interrupted. Shared between handles; no globals.
+// What every operation is given: threads, log, limits, and the way to be interrupted. Shared between handles; no
+// globals.
 #pragma once
 #include <chrono>
 #include <functional>
@@ -27,13 +28,14 @@ using ContextPtr = std::shared_ptr<const Context>;
 // threads = 0 as in Pool.
 ContextPtr make_context(int32_t threads = 0);
 
-// Where a long operation is, told to the caller at most every 50 ms, on the caller's thread; the caller may answer "stop".
+// Where a long operation is, told to the caller at most every 50 ms, on the caller's thread; the caller may answer
+// "stop".
 struct ProgressInfo {
-  const char* phase = "";     // "calibrate" "solve" "write" "evaluate" "sample"
-  const char* module = "";    // full name of the module at hand, or ""
+  const char* phase = "";   // "calibrate" "solve" "write" "evaluate" "sample"
+  const char* module = "";  // full name of the module at hand, or ""
   int32_t layer = 0, layers = 0;
-  double fraction = 0;        // of the whole operation, 0 … 1
-  double eta_s = 0;           // seconds, 0 while unknown
+  double fraction = 0;  // of the whole operation, 0 … 1
+  double eta_s = 0;     // seconds, 0 while unknown
 };
 
 class Progress {

@@ -15,8 +15,8 @@ struct JsonLimits {
   uint64_t values = 1u << 24;  // numbers, strings, objects … in one document
 };
 
-// `file` stands in front of every error. Duplicate keys, NaN and Infinity literals, invalid UTF-8, a byte-order mark, comments
-// and trailing characters are refused, each with the byte offset.
+// `file` stands in front of every error. Duplicate keys, NaN and Infinity literals, invalid UTF-8, a byte-order mark,
+// comments and trailing characters are refused, each with the byte offset.
 Result<Json> parse_json(std::string_view text, const std::string& file, const JsonLimits& limits = {});
 
 // Two-space indentation, keys in their order, a newline at the end; ASCII only.

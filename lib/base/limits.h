@@ -6,10 +6,10 @@
 namespace qz {
 
 struct Limits {
-  uint64_t header_bytes = 100'000'000;       // one safetensors header (the reference reader's cap)
-  uint64_t config_bytes = 16u << 20;         // config.json and its siblings
-  uint64_t index_bytes = 256u << 20;         // model.safetensors.index.json, tokenizer.json
-  uint64_t json_depth = 64;                  // nesting of a configuration file; a safetensors header has at most 3
+  uint64_t header_bytes = 100'000'000;  // one safetensors header (the reference reader's cap)
+  uint64_t config_bytes = 16u << 20;    // config.json and its siblings
+  uint64_t index_bytes = 256u << 20;    // model.safetensors.index.json, tokenizer.json
+  uint64_t json_depth = 64;             // nesting of a configuration file; a safetensors header has at most 3
   uint64_t tensors_per_file = 1u << 20;
   uint64_t tensors_per_model = 1u << 22;
   uint64_t dims = 8;

@@ -1,4 +1,5 @@
-// What can go wrong, inside the library: a code and one line of words. The values equal qz_status (lib/api checks that).
+// What can go wrong, inside the library: a code and one line of words. The values equal qz_status (lib/api checks
+// that).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -23,8 +24,8 @@ enum class Code : int32_t {
   kInternal = 12,
 };
 
-// A failure in words says what a person needs to act: file, tensor or key, what was expected, what was found. One line, no
-// trailing dot or newline. Success carries no string and costs no allocation.
+// A failure in words says what a person needs to act: file, tensor or key, what was expected, what was found. One line,
+// no trailing dot or newline. Success carries no string and costs no allocation.
 class [[nodiscard]] Status {
  public:
   Status() = default;
@@ -47,8 +48,8 @@ Status error(Code code, const char* format, ...) __attribute__((format(printf, 2
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}          // NOLINT: implicit, so that functions can return T
-  Result(Status status) : value_(std::move(status)) {}   // NOLINT: implicit, so that functions can return error(...)
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit, so that functions can return T
+  Result(Status status) : value_(std::move(status)) {}  // NOLINT: implicit, so that functions can return error(...)
   bool ok() const { return std::holds_alternative<T>(value_); }
   T& operator*() { return std::get<T>(value_); }
   const T& operator*() const { return std::get<T>(value_); }
@@ -66,14 +67,14 @@ class [[nodiscard]] Result {
 #define QZ_CONCAT(a, b) QZ_CONCAT_(a, b)
 
 // QZ_TRY(status_expression): return the failure, if it is one.
-#define QZ_TRY(expr)                                  \
-  do {                                                \
+#define QZ_TRY(expr)                                   \
+  do {                                                 \
     if (::qz::Status s_ = (expr); !s_.ok()) return s_; \
   } while (0)
 
 // QZ_ASSIGN(auto x, result_expression): x is the value, or the failure is returned.
 #define QZ_ASSIGN(lhs, expr) QZ_ASSIGN_(QZ_CONCAT(result_, __LINE__), lhs, expr)
-#define QZ_ASSIGN_(tmp, lhs, expr)     \
-  auto tmp = (expr);                   \
-  if (!tmp.ok()) return tmp.status();  \
+#define QZ_ASSIGN_(tmp, lhs, expr)    \
+  auto tmp = (expr);                  \
+  if (!tmp.ok()) return tmp.status(); \
   lhs = std::move(*tmp)

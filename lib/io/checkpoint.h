@@ -1,5 +1,5 @@
-// A Hugging Face directory (or one .safetensors file's directory): its tensors by name, wherever the shards put them, and its
-// small files. Opening reads headers only. Nothing outside the directory is opened, whatever an index says.
+// A Hugging Face directory (or one .safetensors file's directory): its tensors by name, wherever the shards put them,
+// and its small files. Opening reads headers only. Nothing outside the directory is opened, whatever an index says.
 #pragma once
 #include <memory>
 #include <string>
@@ -15,22 +15,25 @@ namespace qz {
 
 class Checkpoint {
  public:
-  // dir holds config.json and model.safetensors or model.safetensors.index.json with its shards (reliability rules ST, IX).
-  // config_only: no tensor file is looked for; tensors() is empty.
-  static Result<std::shared_ptr<const Checkpoint>> open(const Context& context, const std::string& dir, bool config_only = false);
+  // dir holds config.json and model.safetensors or model.safetensors.index.json with its shards (reliability rules ST,
+  // IX). config_only: no tensor file is looked for; tensors() is empty.
+  static Result<std::shared_ptr<const Checkpoint>> open(const Context& context, const std::string& dir,
+                                                        bool config_only = false);
 
   const std::string& dir() const { return dir_; }
-  const Json& config() const { return config_; }                        // config.json
+  const Json& config() const { return config_; }  // config.json
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
-  const TensorInfo* find(std::string_view name) const;                  // nullptr if there is none
-  Status read(const TensorInfo& tensor, void* dst) const;               // tensor.bytes bytes; thread-safe
+  const TensorInfo* find(std::string_view name) const;     // nullptr if there is none
+  Status read(const TensorInfo& tensor, void* dst) const;  // tensor.bytes bytes; thread-safe
   Status read_range(const TensorInfo& tensor, uint64_t first_byte, uint64_t bytes, void* dst) const;
   // float32, all elements; kUnsupported for a dtype that is not F32/F16/BF16; kBadFile names the first NaN or infinity.
   Result<std::vector<float>> read_f32(const TensorInfo& tensor) const;
-  Status check_unchanged() const;                                       // every shard still is what it was at open
+  Status check_unchanged() const;  // every shard still is what it was at open
   const std::vector<std::shared_ptr<File>>& files() const { return files_; }
-  // Names of the other files that a converted directory must carry along (tokenizer, generation config, chat template, licence,
-  // *.py …): regular files, no *.safetensors*, *.bin, *.gguf, no config.json, no index, no quantize_config.json, no report.
+  // Names of the other files that a converted directory must carry along (tokenizer, generation config, chat template,
+  // licence,
+  // *.py …): regular files, no *.safetensors*, *.bin, *.gguf, no config.json, no index, no quantize_config.json, no
+  // report.
   Result<std::vector<std::string>> side_files() const;
 
  private:

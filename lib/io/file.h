@@ -29,7 +29,8 @@ class File {
   std::string path_;
 };
 
-// A whole small file (configuration). kUnsupported… never: kIo when it is missing or unreadable, kBadFile above max_bytes.
+// A whole small file (configuration). kUnsupported… never: kIo when it is missing or unreadable, kBadFile above
+// max_bytes.
 Result<std::string> read_small_file(const std::string& path, uint64_t max_bytes);
 
 }  // namespace qz

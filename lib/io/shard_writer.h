@@ -18,19 +18,23 @@ struct ShardHash {
 
 class ShardWriter {
  public:
-  // Splits `tensors` (kept in the given order between shards; each shard inside is ordered like the reference writer) at
-  // shard_bytes (0 = 5e9), creates the files with their headers. One shard: model.safetensors, no index; else
+  // Splits `tensors` (kept in the given order between shards; each shard inside is ordered like the reference writer)
+  // at shard_bytes (0 = 5e9), creates the files with their headers. One shard: model.safetensors, no index; else
   // model-00001-of-0000N.safetensors and model.safetensors.index.json.
   ~ShardWriter();
-  static Result<std::unique_ptr<ShardWriter>> create(StagingDir* staging, std::vector<TensorSpec> tensors, uint64_t shard_bytes);
+  static Result<std::unique_ptr<ShardWriter>> create(StagingDir* staging, std::vector<TensorSpec> tensors,
+                                                     uint64_t shard_bytes);
   // Bytes that create() will need on disk, headers and index included, for the preflight check.
   static uint64_t total_bytes(const std::vector<TensorSpec>& tensors);
 
-  // The whole tensor (spec.bytes bytes). A second write of one name, an unknown name or a wrong size is kInternal. Thread-safe.
+  // The whole tensor (spec.bytes bytes). A second write of one name, an unknown name or a wrong size is kInternal.
+  // Thread-safe.
   Status write(const std::string& name, const void* data, uint64_t bytes);
-  // Part of a tensor, for copies of tensors that should not be in memory at once; every byte must be written exactly once.
+  // Part of a tensor, for copies of tensors that should not be in memory at once; every byte must be written exactly
+  // once.
   Status write_range(const std::string& name, uint64_t first_byte, const void* data, uint64_t bytes);
-  // Fails (kInternal) when a byte was never written; syncs, closes, writes the index. Hashes are of the whole files, in order.
+  // Fails (kInternal) when a byte was never written; syncs, closes, writes the index. Hashes are of the whole files, in
+  // order.
   Result<std::vector<ShardHash>> finish();
 
  private:

@@ -1,5 +1,5 @@
-// Publishing a directory: everything is written beside the target under a temporary name, synced, and renamed as the last step.
-// The target is complete or absent at every moment, kill and power loss included.
+// Publishing a directory: everything is written beside the target under a temporary name, synced, and renamed as the
+// last step. The target is complete or absent at every moment, kill and power loss included.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -23,19 +23,20 @@ class OutputFile {  // a file inside a staging directory
 
 class StagingDir {
  public:
-  // Fails before any work when: target exists and !overwrite (kInvalidArgument), target is `source` or inside it or the other way
-  // round (kInvalidArgument), another run holds it (kBusy), the parent is not writable (kIo), or statvfs says that
-  // `expected_bytes` do not fit (kIo). A stale staging directory of a dead run is removed.
-  static Result<std::unique_ptr<StagingDir>> create(const std::string& target, const std::string& source, bool overwrite,
-                                                    uint64_t expected_bytes);
+  // Fails before any work when: target exists and !overwrite (kInvalidArgument), target is `source` or inside it or the
+  // other way round (kInvalidArgument), another run holds it (kBusy), the parent is not writable (kIo), or statvfs says
+  // that `expected_bytes` do not fit (kIo). A stale staging directory of a dead run is removed.
+  static Result<std::unique_ptr<StagingDir>> create(const std::string& target, const std::string& source,
+                                                    bool overwrite, uint64_t expected_bytes);
   ~StagingDir();  // removes what was not committed
 
   const std::string& path() const { return path_; }
   // Creates name (a plain file name) with `bytes` reserved (posix_fallocate; 0 = unknown).
   Result<std::unique_ptr<OutputFile>> create_file(const std::string& name, uint64_t bytes);
-  Status write_file(const std::string& name, const std::string& text);          // create, write, fsync, close
+  Status write_file(const std::string& name, const std::string& text);  // create, write, fsync, close
   Status copy_file(const std::string& from_path, const std::string& name);
-  // fsync of the directory, rename to the target (an old target is moved aside first and removed after), fsync of the parent.
+  // fsync of the directory, rename to the target (an old target is moved aside first and removed after), fsync of the
+  // parent.
   Status commit();
 
  private:

@@ -19,8 +19,8 @@ struct TokenSet {
   std::string hash() const;
 };
 
-// A container of its own (magic, version, count, zstd-compressed lengths and ids, SHA-256), so that a run can be replayed without
-// the tokenizer. Damage is kBadFile.
+// A container of its own (magic, version, count, zstd-compressed lengths and ids, SHA-256), so that a run can be
+// replayed without the tokenizer. Damage is kBadFile.
 Status save_tokens(const TokenSet& set, const std::string& path);
 Result<TokenSet> load_tokens(const std::string& path);
 
