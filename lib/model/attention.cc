@@ -29,6 +29,8 @@ Status norm_rows(const Model& model, const NormWeights& norm, MatrixView x, floa
 
 namespace {
 
+constexpr int64_t kFirstCapacity = 64;  // positions a cache begins with
+
 // q/k norms, then rotation, of all heads of one row, in place.
 void place_heads(const ModelConfig& c, const NormWeights& norm, const RopeTable& rope, int64_t position, int64_t heads,
                  float* row) {
@@ -43,12 +45,24 @@ void place_heads(const ModelConfig& c, const NormWeights& norm, const RopeTable&
   }
 }
 
-// Room for `positions` rows; what is there stays. Doubles, so that token by token costs little.
-void grow(Matrix* m, int64_t positions, int64_t width) {
-  if (m->rows() >= positions) return;
-  Matrix larger(std::max(positions, 2 * m->rows()), width);
-  if (!m->empty()) std::memcpy(larger.data(), m->data(), static_cast<size_t>(m->rows() * width) * sizeof(float));
+// Room for `positions` rows of each head; what is there stays. Doubles, so that token by token costs little.
+void grow(Matrix* m, int64_t positions, int64_t heads, int64_t head_dim) {
+  const int64_t capacity = m->rows() / heads;
+  if (capacity >= positions) return;
+  const int64_t room = std::max({positions, 2 * capacity, kFirstCapacity});
+  Matrix larger(heads * room, head_dim);
+  for (int64_t h = 0; h < heads && capacity > 0; ++h) {
+    std::memcpy(larger.row(h * room), m->row(h * capacity), static_cast<size_t>(capacity * head_dim) * sizeof(float));
+  }
   *m = std::move(larger);
+}
+
+// One row of keys or values, all heads, to its position.
+void store(const float* row, int64_t position, int64_t heads, int64_t head_dim, Matrix* m) {
+  const int64_t capacity = m->rows() / heads;
+  for (int64_t h = 0; h < heads; ++h) {
+    std::memcpy(m->row(h * capacity + position), row + h * head_dim, static_cast<size_t>(head_dim) * sizeof(float));
+  }
 }
 
 struct Projected {  // of the rows of some sequences; q, k, v each dense
@@ -67,8 +81,7 @@ Status mix_sequences(const Model& model, const Block& block, const RopeTable& ro
   QZ_TRY(block.k.apply(context, x, false, p.k.data(), progress));
   QZ_TRY(block.v.apply(context, x, false, p.v.data(), progress));
 
-  // Positions and, with a cache, the new keys and values into it: one task a sequence and piece of rows would be finer,
-  // but a row's position follows from its sequence, so rows are walked with their sequence at hand.
+  // A row's position follows from its sequence.
   std::vector<int64_t> sequence_of(static_cast<size_t>(x.rows));
   int64_t longest = 0;
   for (int64_t s = begin; s < end; ++s) {
@@ -76,8 +89,8 @@ Status mix_sequences(const Model& model, const Block& block, const RopeTable& ro
     std::fill_n(sequence_of.begin() + first, length, s);
     longest = std::max(longest, sequences.first_position(s) + length);
     if (cache != nullptr) {
-      grow(&cache->keys[static_cast<size_t>(s)], sequences.first_position(s) + length, kv_width);
-      grow(&cache->values[static_cast<size_t>(s)], sequences.first_position(s) + length, kv_width);
+      grow(&cache->keys[static_cast<size_t>(s)], sequences.first_position(s) + length, c.kv_heads, c.head_dim);
+      grow(&cache->values[static_cast<size_t>(s)], sequences.first_position(s) + length, c.kv_heads, c.head_dim);
     }
   }
   assert(rope.half == 0 || rope.positions >= longest);
@@ -88,9 +101,8 @@ Status mix_sequences(const Model& model, const Block& block, const RopeTable& ro
       place_heads(c, block.q_norm, rope, position, c.heads, p.q.data() + i * q_width);
       place_heads(c, block.k_norm, rope, position, c.kv_heads, p.k.data() + i * kv_width);
       if (cache == nullptr) continue;
-      const size_t bytes = static_cast<size_t>(kv_width) * sizeof(float);
-      std::memcpy(cache->keys[static_cast<size_t>(s)].row(position), p.k.data() + i * kv_width, bytes);
-      std::memcpy(cache->values[static_cast<size_t>(s)].row(position), p.v.data() + i * kv_width, bytes);
+      store(p.k.data() + i * kv_width, position, c.kv_heads, c.head_dim, &cache->keys[static_cast<size_t>(s)]);
+      store(p.v.data() + i * kv_width, position, c.kv_heads, c.head_dim, &cache->values[static_cast<size_t>(s)]);
     }
   }));
 
@@ -98,17 +110,23 @@ Status mix_sequences(const Model& model, const Block& block, const RopeTable& ro
   const int64_t window = c.window[static_cast<size_t>(block.layer)], heads_a_key = c.heads / c.kv_heads;
   std::vector<std::vector<float>> scores(context.pool->threads());
   const auto attend = [&](uint32_t index, uint32_t worker) {
-    const int64_t s = begin + index / c.heads, h = index % c.heads, kv = h / heads_a_key * c.head_dim;
+    const int64_t s = begin + index / c.heads, h = index % c.heads, kv = h / heads_a_key;
     const int64_t row = sequences.start[static_cast<size_t>(s)] - base, length = sequences.length(s);
     if (length == 0) return Status();
     const int64_t first = sequences.first_position(s);
+    const float *keys = p.k.data() + row * kv_width + kv * c.head_dim, *values = p.v.data() + (keys - p.k.data());
+    int64_t stride = kv_width;
+    if (cache != nullptr) {
+      const Matrix& k = cache->keys[static_cast<size_t>(s)];
+      const Matrix& v = cache->values[static_cast<size_t>(s)];
+      keys = k.row(kv * (k.rows() / c.kv_heads)), values = v.row(kv * (v.rows() / c.kv_heads));
+      stride = c.head_dim;
+    }
     assert(cache != nullptr || first == 0);
-    const float* keys = cache != nullptr ? cache->keys[static_cast<size_t>(s)].data() : p.k.data() + row * kv_width;
-    const float* values = cache != nullptr ? cache->values[static_cast<size_t>(s)].data() : p.v.data() + row * kv_width;
     std::vector<float>& mine = scores[worker];
     if (mine.size() < static_cast<size_t>(longest)) mine.resize(static_cast<size_t>(longest));
-    attention_head(p.q.data() + row * q_width + h * c.head_dim, q_width, keys + kv, values + kv, kv_width, first,
-                   length, c.head_dim, scale, window, mine.data(), a + row * q_width + h * c.head_dim, q_width);
+    attention_head(p.q.data() + row * q_width + h * c.head_dim, q_width, keys, values, stride, first, length,
+                   c.head_dim, scale, window, mine.data(), a + row * q_width + h * c.head_dim, q_width);
     return Status();
   };
   return parallel_for(context, static_cast<uint32_t>((end - begin) * c.heads), attend, progress);

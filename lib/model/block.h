@@ -58,9 +58,10 @@ struct Sequences {
   int64_t first_position(int64_t i) const { return first.empty() ? 0 : first[static_cast<size_t>(i)]; }
 };
 
-// Keys (after norm and rope) and values of one layer, per sequence slot: [capacity][kv_heads * head_dim].
+// Keys (after norm and rope) and values of one layer, per sequence slot: [kv_heads][capacity][head_dim], so that a head
+// reads one run of memory. attention_mix makes room as sequences grow.
 struct LayerCache {
-  std::vector<Matrix> keys, values;  // one per sequence
+  std::vector<Matrix> keys, values;  // one per sequence: kv_heads * capacity rows
 };
 
 // cos/sin tables for positions [0, n): rows of rotary_dim/2, scaled by yarn's attention factor. seq_len: dynamic
