@@ -15,7 +15,8 @@ struct GemmKernels {
   // From a source whose k runs along memory (element (i, k) at src[i * stride + k]): rows [0, count) into one panel of
   // `width` (mr or nr) columns, k in [0, kc).
   void (*pack_across)(const float* src, int64_t stride, int64_t count, int64_t width, int64_t kc, float* panel);
-  // From a source whose k runs across rows (element (i, k) at src[k * stride + i]).
+  // From a source whose k runs across rows (element (i, k) at src[k * stride + i]): count elements of i into as many
+  // panels of `width` columns as they need, one panel after the other.
   void (*pack_along)(const float* src, int64_t stride, int64_t count, int64_t width, int64_t kc, float* panel);
 
   // c[i][j] += alpha * sum_k a[k][i] * b[k][j] for i < m <= mr, j < n <= nr; k ascends, the sum starts at 0.

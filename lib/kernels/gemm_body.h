@@ -16,6 +16,7 @@ typedef float Vec4 __attribute__((vector_size(16)));
 typedef int Index4 __attribute__((vector_size(16)));
 
 constexpr int64_t kMr = QZ_MR, kNv = QZ_NV, kNr = QZ_NV * QZ_LANES;
+static_assert(kMr != kNr);
 
 inline __attribute__((always_inline)) Vec load(const float* p) { return *reinterpret_cast<const VecU*>(p); }
 inline __attribute__((always_inline)) void store(float* p, Vec v) { *reinterpret_cast<VecU*>(p) = v; }
@@ -97,17 +98,28 @@ void pack_across(const float* src, int64_t stride, int64_t count, int64_t width,
   }
 }
 
+// All whole panels in one pass over the source, so that each of its rows is read once, in order.
 template <int64_t kWidth>
-inline __attribute__((always_inline)) void copy_rows(const float* src, int64_t stride, int64_t kc, float* panel) {
-  for (int64_t k = 0; k < kc; ++k) __builtin_memcpy(panel + k * kWidth, src + k * stride, 4 * kWidth);
+inline __attribute__((always_inline)) void copy_rows(const float* src, int64_t stride, int64_t panels, int64_t kc,
+                                                     float* out) {
+  for (int64_t k = 0; k < kc; ++k) {
+    const float* row = src + k * stride;
+    // The pieces are too short for the hardware's prefetcher to see that they repeat.
+    for (int64_t i = 0; i < panels * kWidth; i += 16) __builtin_prefetch(row + 8 * stride + i);
+    for (int64_t p = 0; p < panels; ++p) __builtin_memcpy(out + (p * kc + k) * kWidth, row + p * kWidth, 4 * kWidth);
+  }
 }
 
 void pack_along(const float* src, int64_t stride, int64_t count, int64_t width, int64_t kc, float* panel) {
-  if (count == kMr && width == kMr) return copy_rows<kMr>(src, stride, kc, panel);
-  if (count == kNr && width == kNr) return copy_rows<kNr>(src, stride, kc, panel);
+  const int64_t whole = count / width, rest = count % width;
+  if (width == kMr) copy_rows<kMr>(src, stride, whole, kc, panel);
+  if (width == kNr) copy_rows<kNr>(src, stride, whole, kc, panel);
+  if (rest == 0) return;
+  src += whole * width;
+  panel += whole * width * kc;
   for (int64_t k = 0; k < kc; ++k) {
-    for (int64_t i = 0; i < count; ++i) panel[k * width + i] = src[k * stride + i];
-    for (int64_t i = count; i < width; ++i) panel[k * width + i] = 0;
+    for (int64_t i = 0; i < rest; ++i) panel[k * width + i] = src[k * stride + i];
+    for (int64_t i = rest; i < width; ++i) panel[k * width + i] = 0;
   }
 }
 
