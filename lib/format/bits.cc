@@ -39,6 +39,7 @@ void unpack_eight(const uint8_t* in, int32_t bits, uint8_t* codes) {
 }
 
 void pack_stream(const uint8_t* codes, int64_t n, int32_t bits, uint8_t* out, int64_t out_bytes) {
+  if (n == 0) return;
   int64_t done = n / 8 * 8;
   if (bits == 8) {
     done = n;
@@ -58,6 +59,7 @@ void pack_stream(const uint8_t* codes, int64_t n, int32_t bits, uint8_t* out, in
 }
 
 void unpack_stream(const uint8_t* in, int64_t n, int32_t bits, uint8_t* codes) {
+  if (n == 0) return;
   int64_t done = n / 8 * 8;
   if (bits == 8) {
     done = n;

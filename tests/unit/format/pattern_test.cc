@@ -10,7 +10,7 @@ constexpr const char* kNames[] = {"model.layers.0.self_attn.q_proj", "model.laye
                                   "model.visual.blocks.3.attn.qkv",  "modelxlayers"};
 
 TEST(Pattern, AgreesWithPython) {
-  // Whether each pattern matches each name: bool(re.match(pattern, name)) of Python 3.12.
+  // Whether each pattern matches each name: bool(re.match(pattern, name)) of Python 3.11.
   struct {
     const char* pattern;
     const char* matches;
