@@ -8,9 +8,9 @@ import shutil
 import sysconfig
 
 from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 from setuptools.dist import Distribution
-from wheel.bdist_wheel import bdist_wheel
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILT = HERE.parents[1] / "build" / "release" / "lib" / "libqz.so"

@@ -80,8 +80,8 @@ class Calibration(Handle):
             return cls.generated(model, samples, length, seed, progress)
         from_user = samples if mode == "text" else samples - samples // 2
         calibration = cls.from_files(model, paths, from_user, length)
-        if mode == "mix" and len(calibration) < samples:
-            calibration.add_generated(model, samples - len(calibration), length or _length(model), seed, progress)
+        if mode == "mix" and len(calibration) < samples:  # as long as the user's, so that half of the samples is half of the tokens
+            calibration.add_generated(model, samples - len(calibration), round(calibration.tokens / len(calibration)), seed, progress)
         return calibration
 
     @classmethod

@@ -90,6 +90,28 @@ def test_ctrl_c_on_the_command_line(qz_process, tmp_path, random_tokens, phase):
     assert set(os.listdir(tmp_path)) == before, "something was left behind"
 
 
+def test_a_target_that_another_run_holds(qz_process, cli, tmp_path, random_tokens):
+    words = ["quantize", SAMPLE, tmp_path / "out", "--calib", random_tokens, "--calib", "text", "--samples", "512"]
+    first = qz_process(*words)
+    wait_for(first, "qz: (calibrate|measure|solve)")
+    status, out, err = cli("quantize", SAMPLE, tmp_path / "out", "--method", "rtn")
+    assert status == 7 and "out" in err and out == ""
+    first.send_signal(signal.SIGINT)
+    assert first.wait() == 130
+    assert cli("quantize", SAMPLE, tmp_path / "out", "--method", "rtn")[0] == 0
+
+
+def test_what_a_killed_run_leaves_is_no_obstacle(qz_process, cli, tmp_path, random_tokens):
+    killed = qz_process("quantize", SAMPLE, tmp_path / "out", "--calib", random_tokens, "--calib", "text", "--samples", "512")
+    wait_for(killed, "qz: (calibrate|measure|solve)")
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / "out").exists()
+    assert cli("quantize", SAMPLE, tmp_path / "out", "--method", "rtn")[0] == 0
+    assert cli("verify", tmp_path / "out")[0] == 0
+    assert not [name for name in os.listdir(tmp_path) if name not in {"out", "tokens.npy"}], os.listdir(tmp_path)
+
+
 def test_a_progress_function_stops_the_call(model, tmp_path):
     calls = []
 

@@ -74,6 +74,13 @@ def test_mix_is_half_and_half(model, prose):
             qz.Calibration.for_model(model, files, mode, 4, 32)
 
 
+def test_mix_with_token_rows_is_half_of_the_tokens_too(model, tmp_path):
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).integers(3, VOCAB, (8, 48)))
+    mixed = qz.Calibration.for_model(model, [tmp_path / "rows.npy"], samples=6)
+    assert [len(ids) for ids in mixed] == [48] * 6
+    assert [ids.tolist() for ids in mixed][3:] == [ids.tolist() for ids in qz.Calibration.generated(model, 3, 48)]
+
+
 def test_short_text_is_a_warning_and_the_model_fills_up(model, tmp_path, caplog):
     (tmp_path / "short.txt").write_text("A few words that fill one sample of eight tokens, or two.")
     mixed = qz.Calibration.for_model(model, [tmp_path / "short.txt"], samples=16, length=8)

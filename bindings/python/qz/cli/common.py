@@ -10,7 +10,6 @@ from typing import Any, Callable, Optional
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from ..context import Context, logger
 from .progress import Display
@@ -105,15 +104,13 @@ def _finite(value: Any) -> Any:
 
 def stdout_console() -> Console:
     """In a pipe lines are not cut to a terminal's width."""
-    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 160)
+    return Console(markup=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
 
-def pairs(rows: list[tuple[str, str]]) -> Table:
-    """A table of names and values."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
+def pairs(rows: list[tuple[str, str]]) -> str:
+    """Lines of names and values."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
 
 
 def megabytes(size: float) -> str:
