@@ -241,6 +241,8 @@ TEST_F(Safetensors, ST11_Overflow) {
                 "more than 2^48 elements");
   // 2^48 * 2^16 = 2^64 wraps to 0, and with one more factor to anything.
   entry_refused(R"({"dtype":"U8","shape":[281474976710656,65536],"data_offsets":[0,0]})", "more than 2^48 elements");
+  // 2^61 elements fit 64 bits, their number of bits wraps to 0.
+  entry_refused(R"({"dtype":"U8","shape":[281474976710656,8192],"data_offsets":[0,0]})", "more than 2^48 elements");
   entry_refused(R"({"dtype":"F64","shape":[281474976710656],"data_offsets":[0,8]})", "need 2251799813685248 bytes");
 }
 

@@ -202,6 +202,29 @@ TEST_F(Staging, EN05_SecondRunIsBusy) {
   EXPECT_TRUE(create().ok());
 }
 
+// Many processes that come and go: one at a time gets in, the others are told so, and nobody sees the files of another.
+TEST_F(Staging, EN05_ManyRuns) {
+  std::vector<pid_t> children;
+  for (int c = 0; c < 4; ++c) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      for (int round = 0; round < 100; ++round) {
+        auto staging = StagingDir::create(target_, "", false, 0);
+        if (!staging.ok() && staging.status().code() != Code::kBusy) ::_exit(1);
+        if (staging.ok() && !(*staging)->write_file("f", "x").ok()) ::_exit(2);
+      }
+      ::_exit(0);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_EQ(tree(), Names{});
+}
+
 TEST_F(Staging, EN03_ADeadRunIsCleanedUp) {
   const pid_t child = ::fork();
   if (child == 0) {
