@@ -90,12 +90,12 @@ enum {
 /* How a quantized model is stored. */
 typedef int32_t qz_format;
 enum {
-  QZ_FORMAT_DEFAULT = 0,    /* COMPRESSED */
-  QZ_FORMAT_GPTQ = 1,       /* qweight, qzeros - 1, scales, g_idx: "gptq" */
-  QZ_FORMAT_GPTQ_V2 = 2,    /* the same with true zero points: "gptq_v2" */
+  QZ_FORMAT_DEFAULT = 0,     /* COMPRESSED */
+  QZ_FORMAT_GPTQ = 1,        /* qweight, qzeros - 1, scales, g_idx: "gptq" */
+  QZ_FORMAT_GPTQ_V2 = 2,     /* the same with true zero points: "gptq_v2" */
   QZ_FORMAT_GPTQ_PLANAR = 3, /* GPTQModel\'s bit planes, for 3, 5, 6 and 7 bits: "gptq_p" */
-  QZ_FORMAT_COMPRESSED = 4, /* compressed-tensors pack-quantized */
-  QZ_FORMAT_PLAIN = 8       /* 16- or 32-bit safetensors, nothing quantized */
+  QZ_FORMAT_COMPRESSED = 4,  /* compressed-tensors pack-quantized */
+  QZ_FORMAT_PLAIN = 8        /* 16- or 32-bit safetensors, nothing quantized */
 };
 
 /* DLPack device codes: kind 1 = CPU. Frozen layout. */

@@ -40,9 +40,9 @@ typedef struct qz_gptq_options {
                                  Kronecker approximation of the loss instead of the layer's own error; 0 = default, -1 = off */
   int32_t reserved;
   double metric_ridge; /* added to the metric's diagonal, of its mean; 0 = default */
-  double damp;     /* of mean diag(H); 0 = default */
-  double drift;    /* strength of the target's correction for the drift of the inputs; 0 = default, -1 = off */
-  double residual; /* strength of its correction for the error already in the residual stream; 0 = default, -1 = off */
+  double damp;         /* of mean diag(H); 0 = default */
+  double drift;        /* strength of the target's correction for the drift of the inputs; 0 = default, -1 = off */
+  double residual;     /* strength of its correction for the error already in the residual stream; 0 = default, -1 = off */
 } qz_gptq_options;
 
 /* What to do with the modules that a rule's glob matches. */
