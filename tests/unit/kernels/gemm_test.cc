@@ -134,7 +134,7 @@ TEST(GemmTest, SixteenBitWeightsAreTheirValues) {
     const auto x = normal(m * k, 5), w = normal(n * k, 6);
     for (const DType dtype : {DType::kBF16, DType::kF16}) {
       std::vector<uint16_t> half(w.size());
-      std::vector<float> rounded(w.size()), direct(static_cast<size_t>(m * n)), through(direct.size());
+      std::vector<float> rounded(w.size()), direct(static_cast<size_t>(m * n), std::nanf("")), through(direct);
       from_f32(w.data(), dtype, w.size(), half.data());
       to_f32(half.data(), dtype, w.size(), rounded.data());
       const DenseWeight stored{half.data(), dtype, n, k}, wide{rounded.data(), DType::kF32, n, k};

@@ -177,6 +177,18 @@ TEST(OpsTest, LogSumExp) {
   EXPECT_EQ(log_sum_exp(infinite, 2), std::numeric_limits<double>::infinity());
 }
 
+// The exponentials alone, over all that float64 can hold of them.
+TEST(OpsTest, ExponentialsInFloat64) {
+  for_each_engine([] {
+    for (float x = 0; x > -708.0f; x -= 0.37f) {
+      const double want = std::exp(static_cast<double>(x));
+      ASSERT_NEAR(engine().ops->sum_exp_f64(&x, 0.0, 1), want, 1e-15 * want) << x;
+    }
+    const float low = -800;
+    EXPECT_EQ(engine().ops->sum_exp_f64(&low, 0.0, 1), 0.0);
+  });
+}
+
 // The instruction sets may not differ in a single bit here.
 TEST(OpsTest, EveryEngineGivesTheSameBits) {
   std::vector<std::vector<float>> first;
