@@ -43,9 +43,7 @@ Result<Linear> load_linear(const Model& model, size_t module) {
     return linear;
   }
   const TensorInfo* tensor = model.checkpoint()->find(m.name + ".weight");
-  if (tensor == nullptr) {
-    return error(Code::kInvalidArgument, "%s: opened for its configuration only", model.checkpoint()->dir().c_str());
-  }
+  assert(tensor != nullptr);  // checked at open
   QZ_ASSIGN(std::vector<uint8_t> bytes, read_finite(*model.checkpoint(), *tensor));
   linear.set_dense(std::move(bytes), tensor->dtype);
   return linear;
@@ -63,6 +61,9 @@ Result<NormWeights> load_norm(const Model& model, const std::string& name, int64
 Result<Block> load_block(const Model& model, int64_t layer) {
   const ModelConfig& config = model.config();
   const ArchDesc& desc = model.arch();
+  if (model.checkpoint()->tensors().empty()) {
+    return error(Code::kInvalidArgument, "%s: opened for its configuration only", model.checkpoint()->dir().c_str());
+  }
   Block block;
   block.layer = layer;
   QZ_ASSIGN(block.attn_norm, load_norm(model, in_layer(desc, layer, desc.attn_norm), config.hidden));

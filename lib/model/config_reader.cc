@@ -114,8 +114,7 @@ std::string ConfigReader::text_or(std::string_view key, const std::string& absen
 }
 
 Status ConfigReader::finish() const {
-  if (!status_.ok()) return status_;
-  if (missing_.empty()) return {};
+  if (missing_.empty()) return status_;  // what else is wrong may only follow from what is missing
   std::string names;
   for (const std::string& key : missing_) names += (names.empty() ? "" : ", ") + key;
   return Status(Code::kBadFile, where_ + ": missing " + (missing_.size() == 1 ? "key " : "keys ") + names);

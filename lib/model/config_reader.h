@@ -31,7 +31,7 @@ class ConfigReader {
 
   void fail(Code code, std::string words);  // keeps the first failure
   void adopt(Status status);                // the failure of a nested object
-  Status finish() const;                    // a wrong value, else the missing keys, else ok
+  Status finish() const;                    // the missing keys, else the first wrong value, else ok
 
  private:
   void missing(std::string_view key);

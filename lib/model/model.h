@@ -30,9 +30,9 @@ struct Module {      // a linear layer: y = x W^T + b
 };
 
 struct ModelOptions {
-  bool config_only = false;  // no tensor files: estimates and plans only
-  std::string arch_json;     // a description of the architecture; wins over the tables
-  bool strict = false;       // contradictions between config and tensors are errors, not log lines
+  bool config_only = false;    // no tensor files: estimates and plans only
+  std::string arch_json = {};  // a description of the architecture; wins over the tables
+  bool strict = false;         // contradictions between config and tensors are errors, not log lines
 };
 
 class Model {
