@@ -52,7 +52,9 @@ Status forward_linear(const Context& context, MatrixView x, const Matrix& w, con
 Status label_row(float* logits, int64_t vocab, int64_t sequence, int64_t position, const int32_t* given,
                  uint64_t seed) {
   softmax(logits, vocab);
-  const double u = uniform(seed, static_cast<uint64_t>(sequence), static_cast<uint64_t>(position));
+  // Apart from the numbers by which the model may have written the text itself, with the same seed.
+  const uint64_t apart = seed ^ 0x6C6162656C73;  // "labels"
+  const double u = uniform(apart, static_cast<uint64_t>(sequence), static_cast<uint64_t>(position));
   const int64_t drawn = draw_label(logits, vocab, u);
   if (drawn < 0) {
     return error(Code::kNumeric, "sequence %lld, position %lld: the model's logits are not finite",

@@ -163,7 +163,8 @@ class Gradient : public testing::TestWithParam<const char*> {};
 // A step across a kink of ReLU spoils the difference, whatever the gradient: smaller steps, more noise, a wide margin.
 bool kinks(const Case& c) { return c.model->config().activation == Activation::kRelu; }
 double tolerance(const Case& c) { return kinks(c) ? 5e-2 : 1e-3; }
-double step_size(const Case& c) { return kinks(c) ? 2e-3 : 1.6e-2; }
+// OPT-350m's norms after the additions leave gradients that are small beside the noise.
+double step_size(const Case& c) { return kinks(c) ? 2e-3 : c.model->config().norm_first ? 8e-3 : 1.6e-2; }
 constexpr double kNoise = 3e-4;  // of a loss near 500 from float32 logits, over such a step
 
 // A bias b added to a module's output: d loss / d b = sum over tokens of g.
