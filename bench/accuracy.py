@@ -80,7 +80,7 @@ def main():
     for item in args.eval:
         name, path = item.split("=", 1)
         evals[name] = qz.Calibration.from_tokens([np.load(path).ravel()[: args.limit].astype(np.int32)], context=context)
-    device = context.devices()[0]
+    device = context.devices[0]
     print(f"{os.path.basename(os.path.normpath(args.model))}: calibration {text.shape[0]} x {text.shape[1]} tokens; {args.limit} tokens evaluated, "
           f"windows of {args.window}; {device.name or platform.machine()}, {device.arch}, {device.units} threads\n")
     for bits in args.bits:

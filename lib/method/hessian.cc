@@ -18,6 +18,19 @@ namespace qz {
 namespace {
 
 constexpr double kMaxDamp = 1.0;
+constexpr double kOutlier = 8;  // times the median: what a column may count at most in the mean of diag(H)
+
+// The mean of the diagonal with outliers cut: a few loud channels must not decide how strongly all the others are damped.
+double typical_mean(const std::vector<float>& diag) {
+  std::vector<float> alive;
+  for (const float d : diag)
+    if (d > 0) alive.push_back(d);
+  std::nth_element(alive.begin(), alive.begin() + static_cast<int64_t>(alive.size() / 2), alive.end());
+  const double most = kOutlier * static_cast<double>(alive[alive.size() / 2]);
+  double sum = 0;
+  for (const float d : diag) sum += std::min(static_cast<double>(d), most);
+  return sum / static_cast<double>(diag.size());
+}
 
 // Factors h + damp*mean into `lower`, in factor order. false: not positive definite.
 bool try_factor(const HessianFactor& f, double add, Matrix* lower) {
@@ -54,8 +67,8 @@ Result<HessianFactor> factor_hessian(const Context& context, const StageStats& s
     if (!(diag[static_cast<size_t>(j)] > 0)) f.dead++;
   }
   if (!std::isfinite(sum)) return error(Code::kNumeric, "the Hessian has NaN or infinity: the activations overflow");
-  const double mean = sum / static_cast<double>(n);
-  if (!(mean > 0)) return error(Code::kNumeric, "the Hessian is zero: every activation is zero");
+  if (!(sum > 0)) return error(Code::kNumeric, "the Hessian is zero: every activation is zero");
+  const double mean = typical_mean(diag);
 
   std::vector<int32_t> falling(static_cast<size_t>(n));
   std::iota(falling.begin(), falling.end(), 0);
