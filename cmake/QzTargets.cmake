@@ -21,7 +21,7 @@ endforeach()
 
 add_library(qz_flags INTERFACE)
 # -ffp-contract=off: scalar code gives the same bits whatever the target flags of the file; kernels ask for FMA by name.
-target_compile_options(qz_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -fno-strict-aliasing
+target_compile_options(qz_flags INTERFACE -Wall -Wextra -Wshadow $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor> -fno-strict-aliasing
                                           -ffp-contract=off -fstack-protector-strong -ffunction-sections -fdata-sections)
 if(QZ_WERROR)
   target_compile_options(qz_flags INTERFACE -Werror)
