@@ -13,7 +13,6 @@ typedef float Vec __attribute__((vector_size(4 * QZ_LANES)));
 typedef float VecU __attribute__((vector_size(4 * QZ_LANES), aligned(4), may_alias));
 typedef float Vec4U __attribute__((vector_size(16), aligned(4), may_alias));
 typedef float Vec4 __attribute__((vector_size(16)));
-typedef int Index4 __attribute__((vector_size(16)));
 
 constexpr int64_t kMr = QZ_MR, kNv = QZ_NV, kNr = QZ_NV * QZ_LANES;
 static_assert(kMr != kNr);
@@ -67,17 +66,27 @@ void tile(int64_t kc, const float* a, const float* b, float alpha, int64_t m, in
   }
 }
 
-// Four rows by four k, transposed in registers.
+struct Square {
+  Vec4 r0, r1, r2, r3;
+};
+
+inline __attribute__((always_inline)) Square transposed(const Square& s) {
+  const Vec4 a = __builtin_shufflevector(s.r0, s.r1, 0, 4, 1, 5), b = __builtin_shufflevector(s.r0, s.r1, 2, 6, 3, 7);
+  const Vec4 c = __builtin_shufflevector(s.r2, s.r3, 0, 4, 1, 5), d = __builtin_shufflevector(s.r2, s.r3, 2, 6, 3, 7);
+  return {__builtin_shufflevector(a, c, 0, 1, 4, 5), __builtin_shufflevector(a, c, 2, 3, 6, 7),
+          __builtin_shufflevector(b, d, 0, 1, 4, 5), __builtin_shufflevector(b, d, 2, 3, 6, 7)};
+}
+
+inline __attribute__((always_inline)) Vec4 load4(const float* p) { return *reinterpret_cast<const Vec4U*>(p); }
+inline __attribute__((always_inline)) void store4(float* p, Vec4 v) { *reinterpret_cast<Vec4U*>(p) = v; }
+
+// Four rows by four k.
 inline __attribute__((always_inline)) void transpose4(const float* src, int64_t stride, float* dst, int64_t width) {
-  const Vec4 r0 = *reinterpret_cast<const Vec4U*>(src), r1 = *reinterpret_cast<const Vec4U*>(src + stride);
-  const Vec4 r2 = *reinterpret_cast<const Vec4U*>(src + 2 * stride),
-             r3 = *reinterpret_cast<const Vec4U*>(src + 3 * stride);
-  const Vec4 a = __builtin_shuffle(r0, r1, Index4{0, 4, 1, 5}), b = __builtin_shuffle(r0, r1, Index4{2, 6, 3, 7});
-  const Vec4 c = __builtin_shuffle(r2, r3, Index4{0, 4, 1, 5}), d = __builtin_shuffle(r2, r3, Index4{2, 6, 3, 7});
-  *reinterpret_cast<Vec4U*>(dst) = __builtin_shuffle(a, c, Index4{0, 1, 4, 5});
-  *reinterpret_cast<Vec4U*>(dst + width) = __builtin_shuffle(a, c, Index4{2, 3, 6, 7});
-  *reinterpret_cast<Vec4U*>(dst + 2 * width) = __builtin_shuffle(b, d, Index4{0, 1, 4, 5});
-  *reinterpret_cast<Vec4U*>(dst + 3 * width) = __builtin_shuffle(b, d, Index4{2, 3, 6, 7});
+  const Square t = transposed({load4(src), load4(src + stride), load4(src + 2 * stride), load4(src + 3 * stride)});
+  store4(dst, t.r0);
+  store4(dst + width, t.r1);
+  store4(dst + 2 * width, t.r2);
+  store4(dst + 3 * width, t.r3);
 }
 
 void pack_across(const float* src, int64_t stride, int64_t count, int64_t width, int64_t kc, float* panel) {
@@ -123,26 +132,23 @@ void pack_along(const float* src, int64_t stride, int64_t count, int64_t width, 
   }
 }
 
-// The sums of the lanes of four vectors: folded to four lanes each, then transposed and added.
-inline __attribute__((always_inline)) Vec4 lane_sums(const Vec (&v)[4]) {
-  float lanes[4][QZ_LANES];
-  Vec4 folded[4];
-  for (int64_t c = 0; c < 4; ++c) {
-    store(lanes[c], v[c]);
-    folded[c] = *reinterpret_cast<const Vec4U*>(lanes[c]);
-    for (int64_t l = 4; l < QZ_LANES; l += 4) folded[c] += *reinterpret_cast<const Vec4U*>(lanes[c] + l);
-  }
-  float turned[16];
-  transpose4(reinterpret_cast<const float*>(folded), 4, turned, 4);
-  const Vec4U* t = reinterpret_cast<const Vec4U*>(turned);
-  return (t[0] + t[1]) + (t[2] + t[3]);
+inline __attribute__((always_inline)) Vec4 fold(Vec v) {
+#if QZ_LANES == 16
+  return (__builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7)) +
+         (__builtin_shufflevector(v, v, 8, 9, 10, 11) + __builtin_shufflevector(v, v, 12, 13, 14, 15));
+#elif QZ_LANES == 8
+  return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+#else
+  return v;
+#endif
 }
 
-// kRows x 4 dot products without packing: one vector of partial sums each, so that a product's bits do not depend on
-// its neighbours.
+// kRows x 4 dot products without packing, added to out: one vector of partial sums each, so that a product's bits do
+// not depend on its neighbours.
 template <int64_t kRows>
-inline __attribute__((always_inline)) void dots_of(const float* x, int64_t x_stride, const float* const (&w)[4],
-                                                   int64_t n, float (&out)[kRows][4]) {
+inline __attribute__((always_inline)) void add_dots(const float* x, int64_t x_stride, const float* w0, const float* w1,
+                                                    const float* w2, const float* w3, int64_t count, int64_t n,
+                                                    float* out, int64_t out_stride) {
   Vec sum[kRows][4];
 #pragma GCC unroll 4
   for (int64_t r = 0; r < kRows; ++r) {
@@ -151,32 +157,22 @@ inline __attribute__((always_inline)) void dots_of(const float* x, int64_t x_str
   }
   int64_t k = 0;
   for (; k + QZ_LANES <= n; k += QZ_LANES) {
-    Vec vx[kRows];
+    const Vec v0 = load(w0 + k), v1 = load(w1 + k), v2 = load(w2 + k), v3 = load(w3 + k);
 #pragma GCC unroll 4
-    for (int64_t r = 0; r < kRows; ++r) vx[r] = load(x + r * x_stride + k);
-#pragma GCC unroll 4
-    for (int64_t c = 0; c < 4; ++c) {
-      const Vec vw = load(w[c] + k);
-#pragma GCC unroll 4
-      for (int64_t r = 0; r < kRows; ++r) sum[r][c] = QZ_FMA(vx[r], vw, sum[r][c]);
+    for (int64_t r = 0; r < kRows; ++r) {
+      const Vec vx = load(x + r * x_stride + k);
+      sum[r][0] = QZ_FMA(vx, v0, sum[r][0]);
+      sum[r][1] = QZ_FMA(vx, v1, sum[r][1]);
+      sum[r][2] = QZ_FMA(vx, v2, sum[r][2]);
+      sum[r][3] = QZ_FMA(vx, v3, sum[r][3]);
     }
   }
 #pragma GCC unroll 4
   for (int64_t r = 0; r < kRows; ++r) {
-    *reinterpret_cast<Vec4U*>(out[r]) = lane_sums(sum[r]);
-    for (int64_t c = 0; c < 4; ++c) {
-      for (int64_t t = k; t < n; ++t) out[r][c] += x[r * x_stride + t] * w[c][t];
-    }
-  }
-}
-
-template <int64_t kRows>
-inline __attribute__((always_inline)) void add_dots(const float* x, int64_t x_stride, const float* const (&w)[4],
-                                                    int64_t count, int64_t k, float* out, int64_t out_stride) {
-  float sums[kRows][4];
-  dots_of<kRows>(x, x_stride, w, k, sums);
-  for (int64_t r = 0; r < kRows; ++r) {
-    for (int64_t c = 0; c < count; ++c) out[r * out_stride + c] += sums[r][c];
+    const Square t = transposed({fold(sum[r][0]), fold(sum[r][1]), fold(sum[r][2]), fold(sum[r][3])});
+    Vec4 total = (t.r0 + t.r1) + (t.r2 + t.r3);
+    for (int64_t i = k; i < n; ++i) total += x[r * x_stride + i] * Vec4{w0[i], w1[i], w2[i], w3[i]};
+    for (int64_t c = 0; c < count; ++c) out[r * out_stride + c] += total[c];
   }
 }
 
@@ -185,13 +181,17 @@ void dots(const float* x, int64_t x_stride, int64_t m, const float* w, int64_t w
   constexpr int64_t kRows = QZ_LANES == 16 ? 4 : 2;  // what the registers hold
   for (int64_t j = 0; j < n; j += 4) {
     const int64_t count = n - j < 4 ? n - j : 4;
-    const float* rows[4];
-    for (int64_t c = 0; c < 4; ++c) rows[c] = w + (j + (c < count ? c : 0)) * w_stride;
+    const float* w0 = w + j * w_stride;  // places past the last row repeat the first; nothing of them is stored
+    const float* w1 = count > 1 ? w0 + w_stride : w0;
+    const float* w2 = count > 2 ? w0 + 2 * w_stride : w0;
+    const float* w3 = count > 3 ? w0 + 3 * w_stride : w0;
     int64_t i = 0;
     for (; i + kRows <= m; i += kRows) {
-      add_dots<kRows>(x + i * x_stride, x_stride, rows, count, k, out + i * out_stride + j, out_stride);
+      add_dots<kRows>(x + i * x_stride, x_stride, w0, w1, w2, w3, count, k, out + i * out_stride + j, out_stride);
     }
-    for (; i < m; ++i) add_dots<1>(x + i * x_stride, x_stride, rows, count, k, out + i * out_stride + j, out_stride);
+    for (; i < m; ++i) {
+      add_dots<1>(x + i * x_stride, x_stride, w0, w1, w2, w3, count, k, out + i * out_stride + j, out_stride);
+    }
   }
 }
 
