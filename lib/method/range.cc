@@ -151,7 +151,8 @@ Candidate choose(const Segments& s, const Scheme& scheme, const RangeOptions& o)
 float storable_scale(float scale, DType dtype) {
   const float least = dtype == DType::kF16 ? 6.103515625e-05f : FLT_MIN;  // smallest normal number
   const float rounded = round_to(scale, dtype);
-  return rounded == 0 ? (std::signbit(scale) ? -least : least) : rounded;
+  // FLT_MIN: below it 1 / scale may overflow. Subnormal numbers of F16 are well above.
+  return std::fabs(rounded) < FLT_MIN ? std::copysign(least, scale) : rounded;
 }
 
 Result<Grid> choose_grid(const Context& context, MatrixView w, const float* weights, const Scheme& scheme,

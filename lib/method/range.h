@@ -23,8 +23,8 @@ struct Grid {
   int64_t at(int64_t row, int64_t group) const { return row * groups + group; }
 };
 
-// `scale` rounded to what dtype can hold, never zero: a group of zeros gets the smallest normal number, so that it
-// dequantizes to zero.
+// `scale` rounded to what dtype can hold, never so small that 1 / scale overflows: a group of zeros gets the smallest
+// normal number, so that it dequantizes to zero.
 float storable_scale(float scale, DType dtype);
 
 // w: [rows][cols] in group order; weights: [cols], the importance h of each column (null: all one). scheme.scale must
