@@ -46,9 +46,12 @@ Status make_chain(MatrixView g, int64_t first, int64_t rows, double add, RowMetr
 Result<RowMetric> make_row_metric(const Context& context, MatrixView g, double ridge) {
   RowMetric metric;
   if (g.rows == 0) return metric;
-  double trace = 0;
-  for (int64_t r = 0; r < g.rows; r++) trace += static_cast<double>(g.row(r)[r % g.cols]);
-  if (!std::isfinite(trace)) return error(Code::kNumeric, "the output metric has NaN or infinity");
+  double trace = 0, sum = 0;
+  for (int64_t r = 0; r < g.rows; r++) {
+    trace += static_cast<double>(g.row(r)[r % g.cols]);
+    for (int64_t c = 0; c < g.cols; c++) sum += static_cast<double>(std::fabs(g.row(r)[c]));
+  }
+  if (!std::isfinite(sum)) return error(Code::kNumeric, "the output metric has NaN or infinity");
   if (!(trace > 0)) return metric;  // no gradient reaches this module: nothing tells its rows apart
   const double add = ridge * trace / static_cast<double>(g.rows);
   metric.chains.resize(static_cast<size_t>(ceil_div(g.rows, g.cols)));
