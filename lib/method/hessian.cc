@@ -20,7 +20,8 @@ namespace {
 constexpr double kMaxDamp = 1.0;
 constexpr double kOutlier = 8;  // times the median: what a column may count at most in the mean of diag(H)
 
-// The mean of the diagonal with outliers cut: a few loud channels must not decide how strongly all the others are damped.
+// The mean of the diagonal with outliers cut: a few loud channels must not decide how strongly all the others are
+// damped.
 double typical_mean(const std::vector<float>& diag) {
   std::vector<float> alive;
   for (const float d : diag)

@@ -9,7 +9,7 @@ namespace qz {
 namespace {
 
 constexpr int64_t kChunkTokens = 2048;  // enough rows for a GEMM, few enough for the caches and for a quick cancel
-constexpr int64_t kHeldTokens = 2048;   // that judge; more would cost memory (cols floats each) and tell little more
+constexpr int64_t kHeldTokens = 1024;   // that judge; more would cost memory (cols floats each) and tell little more
 constexpr int64_t kHeldShare = 16;      // at most one sequence in so many is held out
 
 }  // namespace
