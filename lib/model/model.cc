@@ -2,7 +2,7 @@
 // check.cc.
 #include "model/model.h"
 
-#include "model/config_reader.h"
+#include "io/repository.h"
 #include "model/layout.h"
 
 namespace qz {
@@ -30,6 +30,9 @@ const char* role_name(Role role) {
 }
 
 namespace {
+
+constexpr const char* kReport = "qz_report.json";
+constexpr const char* kOldConfig = "quantize_config.json";
 
 // The table for config.json's class, or - in configurations without one - for its model_type.
 Result<std::shared_ptr<const ArchDesc>> choose_architecture(const Json& config, const std::string& file,
@@ -59,18 +62,34 @@ Result<std::shared_ptr<const ArchDesc>> choose_architecture(const Json& config, 
 
 // Our own report, if the directory has one. It is for reading only, so damage is a log line.
 std::shared_ptr<const Json> load_report(const Context& context, const std::string& dir) {
-  const std::string path = dir + "/qz_report.json";
-  Result<std::string> text = read_small_file(path, context.limits.index_bytes);
-  if (!text.ok()) {
-    if (text.status().code() != Code::kIo) context.log(LogLevel::kWarn, "%s", text.status().text().c_str());
-    return nullptr;
-  }
-  Result<Json> json = parse_json(*text, path);
-  if (!json.ok()) {
-    context.log(LogLevel::kWarn, "%s; the report is ignored", json.status().text().c_str());
-    return nullptr;
-  }
+  const auto read = [&]() -> Result<Json> {
+    QZ_ASSIGN(const Repository repository, Repository::open(dir));
+    if (!repository.has(kReport)) return Json();
+    QZ_ASSIGN(const std::string text, repository.read_small(kReport, context.limits.index_bytes));
+    return parse_json(text, repository.path(kReport));
+  };
+  Result<Json> json = read();
+  if (!json.ok()) context.log(LogLevel::kWarn, "%s; the report is ignored", json.status().text().c_str());
+  if (!json.ok() || json->is_null()) return nullptr;
   return std::make_shared<const Json>(std::move(*json));
+}
+
+// quantization_config of config.json, or quantize_config.json, which is all that old GPTQ tools wrote; null when there
+// is neither. *file: where it was found.
+Result<Json> read_quantization(const Context& context, const Checkpoint& checkpoint, std::string* file) {
+  *file = checkpoint.dir() + "/config.json";
+  const auto it = checkpoint.config().find("quantization_config");
+  if (it != checkpoint.config().end() && !it->is_null()) {
+    if (!it->is_object()) return error(Code::kBadFile, "%s: quantization_config must be an object", file->c_str());
+    return *it;
+  }
+  QZ_ASSIGN(const Repository repository, Repository::open(checkpoint.dir()));
+  if (!repository.has(kOldConfig)) return Json();
+  *file = repository.path(kOldConfig);
+  QZ_ASSIGN(const std::string text, repository.read_small(kOldConfig, context.limits.config_bytes));
+  QZ_ASSIGN(Json json, parse_json(text, *file));
+  if (!json.is_object()) return error(Code::kBadFile, "%s: must be an object", file->c_str());
+  return json;
 }
 
 }  // namespace
@@ -102,19 +121,17 @@ Result<std::shared_ptr<const Model>> Model::open(ContextPtr context, const std::
 
 Status Model::open_quantized() {
   stored_.assign(modules_.size(), std::nullopt);
-  const Json& config = checkpoint_->config();
-  const auto it = config.find("quantization_config");
-  if (it == config.end() || it->is_null()) return {};
-  const std::string where = checkpoint_->dir() + "/config.json: quantization_config";
-  if (!it->is_object()) return error(Code::kBadFile, "%s must be an object", where.c_str());
-  Result<const Format*> format = detect_format(*it);
-  if (!format.ok()) return format.status().with_prefix(where);
+  std::string file;
+  QZ_ASSIGN(const Json config, read_quantization(*context_, *checkpoint_, &file));
+  if (config.is_null()) return {};
+  Result<const Format*> format = detect_format(config);
+  if (!format.ok()) return format.status().with_prefix(file);
   file_format_ = *format;
   for (size_t i = 0; i < modules_.size(); ++i) {
     const Module& m = modules_[i];
     if (!m.can_quantize) continue;
-    Result<std::optional<StoredScheme>> stored = file_format_->stored_scheme(*it, m.name, m.rows, m.cols);
-    if (!stored.ok()) return stored.status().with_prefix(where);
+    Result<std::optional<StoredScheme>> stored = file_format_->stored_scheme(config, m.name, m.rows, m.cols);
+    if (!stored.ok()) return stored.status().with_prefix(file);
     stored_[i] = *stored;
     if (stored_[i].has_value()) format_ = file_format_->id;
   }

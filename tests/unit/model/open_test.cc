@@ -203,6 +203,24 @@ TEST(Open, PackedCheckpoint) {
   }
 }
 
+// AutoGPTQ before it wrote into config.json: the same words in a file of their own.
+TEST(Open, QuantizeConfigOfItsOwn) {
+  const std::string source = kGoldenQuantized + "llama-128-gptq-4bit-sym-g128/";
+  Json config = *parse_json(slurp(source + "config.json"), "config.json");
+  TempDir dir;
+  Json old = config["quantization_config"];
+  config.erase("quantization_config"), old.erase("quant_method");
+  dir.write("config.json", dump_json(config));
+  dir.write("quantize_config.json", dump_json(old));
+  dir.write("model.safetensors", slurp(source + "model.safetensors"));
+  const Result<ModelPtr> model = Model::open(make_context(1), dir.path());
+  ASSERT_TRUE(model.ok()) << model.status().text();
+  EXPECT_EQ((*model)->format(), FormatId::kGptq);
+  EXPECT_TRUE((*model)->load_matrix(0).ok());
+  dir.write("quantize_config.json", "[]");
+  expect_failure(Model::open(make_context(1), dir.path()), Code::kBadFile, {"quantize_config.json: must be an object"});
+}
+
 TEST(Open, Report) {
   const ModelDir dir("llama-tied");
   dir.write_file("qz_report.json", "{\"modules\": 3}");
