@@ -101,6 +101,7 @@ const Lever kLevers[] = {
 }  // namespace
 
 const char* method_name(Method method) { return kMethods[static_cast<int32_t>(method)]; }
+const char* order_name(Order order) { return kOrders[static_cast<int32_t>(order)]; }
 
 Result<Rule> rule_from_json(const Json& json) {
   if (!json.is_object()) return error(Code::kInvalidArgument, "plan: a rule is an object");

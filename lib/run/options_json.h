@@ -10,5 +10,6 @@ namespace qz {
 Result<Rule> rule_from_json(const Json& json);
 Json rule_to_json(const Rule& rule);
 const char* method_name(Method method);
+const char* order_name(Order order);
 
 }  // namespace qz

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int64_t kMaxChain = 1024, kMinChain = 64;  // rows that the output metric couples
 constexpr uint64_t kMetricBytes = 256u << 20;        // of all output metrics together
+constexpr int64_t kMetricTokens = 256;               // of one measured sequence, unless all of them may be longer
+constexpr int64_t kMetricActivations = 768 << 20;    // bytes of activations while the metric is measured
 constexpr uint64_t kStashBytes =
     1u << 30;  // MLP activations of all tokens are kept up to this size, else computed twice
 
@@ -157,13 +159,18 @@ Status Run::measure_metrics() {
     if (m.method == Method::kGptq) wanted = std::max(wanted, m.gptq.metric);
   if (wanted == 0) return {};
   at("measure", 0, 0);
+  // As many tokens as fit: the residual stream before every block and one block's activations are kept for all of them.
+  const ModelConfig& config = model_.config();
+  const int64_t token_bytes = 4 * ((config.layers + 12) * config.hidden + 6 * config.intermediate);
+  const int64_t tokens = std::max(kMetricTokens, kMetricActivations / token_bytes);
   const auto& all = calibration_->sequences;
-  const size_t count = std::min(all.size(), static_cast<size_t>(wanted));
+  const int64_t length = std::clamp<int64_t>(tokens / wanted, std::min(kMetricTokens, config.max_seq), config.max_seq);
+  const size_t count =
+      std::min({all.size(), static_cast<size_t>(wanted), static_cast<size_t>(std::max<int64_t>(1, tokens / length))});
   std::vector<std::vector<int32_t>> ids;
   for (size_t i = 0; i < count; i++) {  // spread evenly, so that a mixed set is measured in all its parts
     const auto& s = all[(2 * i + 1) * all.size() / (2 * count)];
-    ids.emplace_back(
-        s.begin(), s.begin() + static_cast<int64_t>(std::min(s.size(), static_cast<size_t>(model_.config().max_seq))));
+    ids.emplace_back(s.begin(), s.begin() + std::min(static_cast<int64_t>(s.size()), length));
   }
   // As many rows are coupled as fit: more is better, and what is given up is little (docs/accuracy.md).
   int64_t rows = 0, block = kMaxChain;

@@ -45,6 +45,11 @@ bool rule_covers(const Rule& rule, const Module& module) {
   return glob_match(rule.glob, module.name);
 }
 
+// One group is one group in any order.
+bool needs_g_idx(const ModulePlan& p, const Module& module) {
+  return p.method == Method::kGptq && p.gptq.order == Order::kGidx && p.scheme.groups(module.cols) > 1;
+}
+
 }  // namespace
 
 Plan::Plan(ModelPtr model) : model_(std::move(model)) {
@@ -112,8 +117,8 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
                    module.name.c_str());
     if (p.scheme.scale == DType::kNone) p.scheme.scale = format->scale_dtype(model.config().dtype);
     if (p.scheme.group > module.cols) p.scheme.group = kGroupRow;  // one group covers the row anyway
-    const bool g_idx = p.method == Method::kGptq && p.gptq.order == Order::kGidx;
-    if (Status s = format->can_store(p.scheme, module.rows, module.cols, g_idx); !s.ok() && count++ < 4)
+    if (Status s = format->can_store(p.scheme, module.rows, module.cols, needs_g_idx(p, module));
+        !s.ok() && count++ < 4)
       problems += (problems.empty() ? "" : "; ") + module.name + " [" + std::to_string(module.rows) + ", " +
                   std::to_string(module.cols) + "]: " + s.text();
     out.push_back(p);
@@ -134,7 +139,7 @@ PlanSummary summarize_plan(const Model& model, const std::vector<ModulePlan>& mo
     m.in_block = model.modules()[i].layer >= 0;
     m.quantized = p.method != Method::kKeep;
     m.scheme = p.scheme;
-    m.g_idx = p.method == Method::kGptq && p.gptq.order == Order::kGidx;
+    m.g_idx = needs_g_idx(p, model.modules()[i]);
     m.static_order = p.method == Method::kGptq && p.gptq.order == Order::kStatic;
     if (m.quantized && p.method == Method::kGptq) summary.damp = p.gptq.damp;
     summary.modules.push_back(m);

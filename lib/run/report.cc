@@ -43,6 +43,7 @@ Json report_to_json(const RunReport& report) {
                        {"weight_error", number(m.weight_error)},
                        {"output_error", number(m.output_error)},
                        {"rtn_output_error", number(m.rtn_output_error)},
+                       {"order", order_name(m.order)},
                        {"damp", number(m.damp)},
                        {"damp_steps", m.damp_steps},
                        {"dead_columns", m.dead_columns},
@@ -87,8 +88,12 @@ Result<RunReport> report_from_json(const Json& json) {
     for (const Method known : {Method::kKeep, Method::kRtn, Method::kGptq})
       if (method == method_name(known)) m.method = known;
     auto scheme = scheme_preset(r.text("scheme"));
-    if (!scheme.ok()) return scheme.status().with_prefix("qz_report.json: " + m.name);
+    if (!scheme.ok())
+      return error(Code::kBadFile, "qz_report.json: %s: %s", m.name.c_str(), scheme.status().text().c_str());
     m.scheme = *scheme;
+    const std::string order = r.text("order");
+    for (const Order known : {Order::kStatic, Order::kGidx})
+      if (order == order_name(known)) m.order = known;
     m.fell_back = r.boolean("fell_back");
     m.weight_error = r.real("weight_error");
     m.output_error = r.real("output_error");

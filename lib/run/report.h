@@ -13,6 +13,7 @@ struct ModuleReport {
   std::string name;
   Method method = Method::kRtn;
   Scheme scheme;
+  Order order = Order::kNone;
   bool fell_back = false;
   int32_t damp_steps = 0;
   int64_t dead_columns = 0;

@@ -1,5 +1,6 @@
 #include "run/save.h"
 
+#include "run/report.h"
 #include "tensor/convert.h"
 
 namespace qz {
@@ -40,6 +41,9 @@ Status save_model(const Model& model, const std::string& dir, WriteOptions optio
                  "nothing in this model is quantized: run a plan to make codes, then save them");
 
   PlanSummary summary;
+  RunReport solved;  // how, for the words of the configuration; a foreign model has none
+  if (model.report())
+    if (auto report = report_from_json(*model.report()); report.ok()) solved = std::move(*report);
   std::string problems;
   int count = 0;
   for (size_t i = 0; i < model.modules().size(); i++) {
@@ -52,6 +56,11 @@ Status save_model(const Model& model, const std::string& dir, WriteOptions optio
       planned.scheme = stored->scheme;
       planned.scheme.scale = format->scale_dtype(stored_scale(model, i, stored->scheme));
       planned.g_idx = stored->g_idx;
+      for (const ModuleReport& m : solved.modules) {
+        if (m.name != module.name || m.method != Method::kGptq) continue;
+        planned.static_order = m.order == Order::kStatic;
+        if (m.damp_steps == 0) summary.damp = m.damp;
+      }
       if (Status s = format->can_store(planned.scheme, module.rows, module.cols, planned.g_idx); !s.ok() && count++ < 4)
         problems += (problems.empty() ? "" : "; ") + module.name + ": " + s.text();
     }

@@ -55,6 +55,7 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
       auto solved = gptq(context, weight, f, stage->stats(), plan.scheme, plan.gptq, rows, format.min_zero, progress);
       if (!solved.ok()) return solved.status().with_prefix(module.name);
       q = std::move(solved->q);
+      report.order = plan.gptq.order;
       report.damp = f.damp;
       report.damp_steps = f.damp_steps;
       report.dead_columns = f.dead;

@@ -19,7 +19,13 @@ Result<Streams> Streams::create(const Model& model, const TokenSet& calibration,
   s.two_ = two;
   const int64_t longest = model.config().max_seq;
   std::vector<std::vector<int32_t>> pieces;
-  for (const auto& ids : calibration.sequences) {
+  for (size_t i = 0; i < calibration.sequences.size(); i++) {
+    const auto& ids = calibration.sequences[i];
+    for (size_t t = 0; t < ids.size(); t++)
+      if (ids[t] < 0 || ids[t] >= model.config().vocab)
+        return error(Code::kInvalidArgument,
+                     "sequence %zu, position %zu: token id %d is outside the vocabulary of %lld", i, t, ids[t],
+                     static_cast<long long>(model.config().vocab));
     if (static_cast<int64_t>(ids.size()) > longest) s.cut_++;
     for (size_t at = 0; at < ids.size(); at += static_cast<size_t>(longest))
       pieces.emplace_back(ids.begin() + static_cast<int64_t>(at),
@@ -32,9 +38,8 @@ Result<Streams> Streams::create(const Model& model, const TokenSet& calibration,
   int64_t total = 0;
   for (const auto& p : pieces) total += static_cast<int64_t>(p.size());
   const int64_t mean = std::max<int64_t>(1, total / count);
-  const int64_t held = count < 4 ? 0
-                                 : std::clamp<int64_t>(ceil_div(kHeldTokens, mean), std::min<int64_t>(2, count / 4),
-                                                       std::max<int64_t>(1, count / kHeldShare));
+  const int64_t most = std::max<int64_t>(1, count / kHeldShare), least = std::min<int64_t>(2, most);
+  const int64_t held = count < 4 ? 0 : std::clamp(ceil_div(kHeldTokens, mean), least, most);
   std::vector<bool> is_held(static_cast<size_t>(count));
   for (int64_t i = 0; i < held; i++) is_held[static_cast<size_t>((2 * i + 1) * count / (2 * held))] = true;
   int64_t held_tokens = 0;

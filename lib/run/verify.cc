@@ -5,11 +5,13 @@
 
 #include "base/sha256.h"
 #include "run/report.h"
+#include "tensor/convert.h"
 
 namespace qz {
 namespace {
 
 constexpr uint64_t kReadBytes = 4u << 20;
+constexpr char kReport[] = "qz_report.json";
 
 std::string base_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
 
@@ -47,9 +49,9 @@ class Verifier {
       if (report.ok())
         report_ = std::move(*report);
       else
-        find("error", "qz_report.json", "", report.status().text());
+        find("error", kReport, "", report.status().text());
     } else if (found_->format() != FormatId::kPlain) {
-      find("warning", "qz_report.json", "",
+      find("warning", kReport, "",
            "there is no report: files and matrices have no recorded hashes to be checked against");
     }
     QZ_TRY(files());
@@ -65,8 +67,17 @@ class Verifier {
 
   Status files() {
     if (!found_->report() || !found_->report()->contains("files")) return {};
-    for (const Json& f : (*found_->report())["files"]) {
-      const std::string name = f.value("file", ""), want = f.value("sha256", "");
+    const Json& files = (*found_->report())["files"];
+    const auto text = [](const Json& f, const char* key) {
+      return f.is_object() && f.contains(key) && f[key].is_string();
+    };
+    if (!files.is_array()) find("error", kReport, "", "files: expected a list");
+    for (const Json& f : files) {
+      if (!text(f, "file") || !text(f, "sha256")) {
+        find("error", kReport, "", "files: expected objects with \"file\" and \"sha256\"");
+        continue;
+      }
+      const std::string name = f["file"].get<std::string>(), want = f["sha256"].get<std::string>();
       const auto& opened = found_->checkpoint()->files();
       const auto it =
           std::find_if(opened.begin(), opened.end(), [&](const auto& o) { return base_name(o->path()) == name; });
@@ -88,13 +99,18 @@ class Verifier {
            "has " + std::to_string(found_->modules().size()) + " linear layers, expected " +
                std::to_string(expected_.modules().size()));
     for (size_t i = 0; i < found_->modules().size(); i++) {
-      if (!found_->quantized(i)) continue;
+      const bool was = same_shape && expected_.quantized(i);
+      if (!found_->quantized(i) && !was) continue;
       const std::string& name = found_->modules()[i].name;
       if (progress_) {
         progress_->info.phase = "verify";
         progress_->info.module = name.c_str();
         progress_->info.fraction = static_cast<double>(i) / static_cast<double>(found_->modules().size());
         QZ_TRY(progress_->poll());
+      }
+      if (!found_->quantized(i)) {
+        QZ_TRY(dequantized(i));
+        continue;
       }
       auto matrix = found_->load_matrix(i);
       if (!matrix.ok()) {
@@ -105,7 +121,7 @@ class Verifier {
       for (const ModuleReport& m : report_.modules)
         if (m.name == name && !m.sha256.empty() && m.sha256 != hash_qmatrix(**matrix))
           find("error", "", name, "decodes to another matrix than the one that was solved");
-      if (!same_shape || !expected_.quantized(i)) continue;
+      if (!was) continue;
       auto want = expected_.load_matrix(i);
       if (!want.ok()) return want.status();
       if (!same_matrix(**want, **matrix)) find("error", "", name, "decodes to another matrix than the model's");
@@ -113,15 +129,52 @@ class Verifier {
     return {};
   }
 
+  // A module that is codes in the model and a plain weight in the directory.
+  Status dequantized(size_t i) {
+    const std::string name = found_->modules()[i].name;
+    QZ_ASSIGN(const auto matrix, expected_.load_matrix(i));
+    const auto weight = found_->load_weight(i);
+    if (!weight.ok()) return find("error", "", name, weight.status().text()), Status();
+    out_.modules++;
+    const TensorInfo* stored = found_->checkpoint()->find(name + ".weight");
+    const DType dtype = stored ? stored->dtype : DType::kF32;
+    std::vector<float> row(static_cast<size_t>(matrix->cols));
+    for (int64_t r = 0; r < matrix->rows; r++) {
+      dequantize_row(*matrix, r, row.data());
+      for (int64_t c = 0; c < matrix->cols; c++)
+        if (round_to(row[static_cast<size_t>(c)], dtype) != weight->row(r)[c])
+          return find("error", "", name, "has other weights than the model"), Status();
+    }
+    return {};
+  }
+
+  // Part of a module that is quantized on either side: judged by modules().
+  bool codes(const std::string& tensor) const {
+    const size_t dot = tensor.rfind('.');
+    if (dot == std::string::npos || tensor.substr(dot) == ".bias") return false;
+    const std::string_view name = std::string_view(tensor).substr(0, dot);
+    const int64_t a = expected_.find_module(name), b = found_->find_module(name);
+    return (a >= 0 && expected_.quantized(static_cast<size_t>(a))) ||
+           (b >= 0 && found_->quantized(static_cast<size_t>(b)));
+  }
+
   // Norms, embeddings, biases, kept modules: the same bytes as in the source.
   Status passed_through() {
-    if (expected_.checkpoint()->dir() == found_->checkpoint()->dir()) return {};
+    const Checkpoint &source = *expected_.checkpoint(), &target = *found_->checkpoint();
+    if (source.dir() == target.dir()) return {};
+    for (const TensorInfo& t : source.tensors())
+      if (!target.find(t.name) && !codes(t.name))
+        find("error", "", t.name, "is in the source, but not in the directory");
     std::vector<uint8_t> a, b;
-    for (const TensorInfo& t : found_->checkpoint()->tensors()) {
-      const TensorInfo* want = expected_.checkpoint()->find(t.name);
-      if (!want || want->dtype_name != t.dtype_name) continue;  // written by the run
-      if (want->shape != t.shape) {
-        find("error", "", t.name, "has another shape than in the source");
+    for (const TensorInfo& t : target.tensors()) {
+      if (codes(t.name)) continue;
+      const TensorInfo* want = source.find(t.name);
+      if (!want) {
+        find("warning", "", t.name, "is not in the source");
+        continue;
+      }
+      if (want->shape != t.shape || want->dtype_name != t.dtype_name) {
+        find("error", "", t.name, "has another shape or type than in the source");
         continue;
       }
       bool same = true;
@@ -129,18 +182,12 @@ class Verifier {
         const uint64_t n = std::min(kReadBytes, t.bytes - at);
         a.resize(static_cast<size_t>(n));
         b.resize(static_cast<size_t>(n));
-        QZ_TRY(found_->checkpoint()->read_range(t, at, n, a.data()));
-        QZ_TRY(expected_.checkpoint()->read_range(*want, at, n, b.data()));
+        QZ_TRY(target.read_range(t, at, n, a.data()));
+        QZ_TRY(source.read_range(*want, at, n, b.data()));
         same = std::memcmp(a.data(), b.data(), static_cast<size_t>(n)) == 0;
         if (progress_) QZ_TRY(progress_->poll());
       }
-      // Codes may differ between two quantized directories; modules() has judged them by value.
-      const size_t dot = t.name.rfind('.');
-      const int64_t module =
-          dot == std::string::npos ? -1 : expected_.find_module(std::string_view(t.name).substr(0, dot));
-      const bool codes =
-          module >= 0 && expected_.quantized(static_cast<size_t>(module)) && t.name.substr(dot) != ".bias";
-      if (!same && !codes) find("error", "", t.name, "differs from the source");
+      if (!same) find("error", "", t.name, "differs from the source");
       out_.tensors++;
     }
     return {};
