@@ -1,5 +1,5 @@
-// Dense products in float32. Each output element is summed in an order that depends on the shapes only, never on the number of
-// threads, so results are bit-identical for any pool.
+// Dense products in float32. Each output element is summed in an order that depends on the shapes only, never on the
+// number of threads, so results are bit-identical for any pool.
 #pragma once
 #include <cstdint>
 
@@ -23,15 +23,16 @@ struct DenseWeight {
 };
 WeightRows weight_rows(const DenseWeight& weight);  // keeps a pointer to `weight`
 
-// y[m][n] = sum_k x[m][k] * w[n][k] + bias[n]; accumulate: y += instead of =. bias may be null. y has stride y_stride >= w.rows.
+// y[m][n] = sum_k x[m][k] * w[n][k] + bias[n]; accumulate: y += instead of =. bias may be null. y has stride y_stride
+// >= w.rows.
 Status gemm_nt(const Context& context, MatrixView x, const WeightRows& w, const float* bias, bool accumulate, float* y,
                int64_t y_stride, Progress* progress = nullptr);
 
 // c[i][j] += scale * sum_t a[t][i] * b[t][j], i < a.cols, j < b.cols, t < a.rows == b.rows.
-// lower_only: only elements i >= j are promised (for the symmetric product of a with itself). Register tiles that the diagonal
-// crosses are computed whole, so some elements above it change too; those with j - i >= 64 never do.
-Status gemm_tn(const Context& context, MatrixView a, MatrixView b, float scale, bool lower_only, float* c, int64_t c_stride,
-               Progress* progress = nullptr);
+// lower_only: only elements i >= j are promised (for the symmetric product of a with itself). Register tiles that the
+// diagonal crosses are computed whole, so some elements above it change too; those with j - i >= 64 never do.
+Status gemm_tn(const Context& context, MatrixView a, MatrixView b, float scale, bool lower_only, float* c,
+               int64_t c_stride, Progress* progress = nullptr);
 
 // c[m][n] += scale * sum_k a[m][k] * b[k][n].
 Status gemm_nn(const Context& context, MatrixView a, MatrixView b, float scale, float* c, int64_t c_stride,

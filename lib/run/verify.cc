@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/sha256.h"
+#include "io/repository.h"
 #include "run/report.h"
 #include "tensor/convert.h"
 
@@ -50,9 +51,8 @@ class Verifier {
         report_ = std::move(*report);
       else
         find("error", kReport, "", report.status().text());
-    } else if (found_->format() != FormatId::kPlain) {
-      find("warning", kReport, "",
-           "there is no report: files and matrices have no recorded hashes to be checked against");
+    } else {
+      without_report();
     }
     QZ_TRY(files());
     QZ_TRY(modules());
@@ -63,6 +63,22 @@ class Verifier {
  private:
   void find(const char* severity, const std::string& file, const std::string& tensor, const std::string& text) {
     out_.findings.push_back({severity, file, tensor, text});
+  }
+
+  // Opening a model takes a damaged report for none, because only this depends on it.
+  void without_report() {
+    const auto repository = Repository::open(dir_);
+    const auto text = repository.ok() ? repository->read_small(kReport, expected_.context().limits.index_bytes)
+                                      : Result<std::string>(repository.status());
+    if (text.ok()) {
+      const auto json = parse_json(*text, kReport);
+      find("error", kReport, "", json.ok() ? "expected an object, found null" : json.status().text());
+    } else if (text.status().code() != Code::kIo) {
+      find("error", kReport, "", text.status().text());
+    } else if (found_->format() != FormatId::kPlain) {
+      find("warning", kReport, "",
+           "there is no report: files and matrices have no recorded hashes to be checked against");
+    }
   }
 
   Status files() {

@@ -32,8 +32,8 @@ uint32_t dtype_bits(DType dtype);
 const char* dtype_name(DType dtype);  // "BF16", as in safetensors; "?" for kNone and kOther
 bool is_float(DType dtype);           // F32 F16 BF16: what a weight may be
 
-// Every dtype string that the safetensors format defines, with its bits (sub-byte types included) and its rank in the reference
-// writer's order (higher rank is written first). kNone and bits 0 if the string is unknown.
+// Every dtype string that the safetensors format defines, with its bits (sub-byte types included) and its rank in the
+// reference writer's order (higher rank is written first). kNone and bits 0 if the string is unknown.
 struct SafetensorsDType {
   DType dtype;
   uint32_t bits;

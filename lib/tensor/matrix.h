@@ -1,4 +1,5 @@
-// Matrices as the mathematics sees them: rows x cols of float, row-major. rows = output features, cols = input features.
+// Matrices as the mathematics sees them: rows x cols of float, row-major. rows = output features, cols = input
+// features.
 #pragma once
 #include <cstdint>
 #include <vector>
