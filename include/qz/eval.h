@@ -9,7 +9,7 @@ extern "C" {
 
 typedef struct qz_eval_options {
   uint32_t struct_size;
-  int32_t window; /* tokens; 0 = min(max_seq, 2048) */
+  int32_t window; /* tokens; 0 = min(max_seq, 2048, the longest sequence) */
   int32_t stride; /* 0 = window: no overlap, the remainder dropped, every token but a window's first scored;
                      smaller: sliding windows, only tokens new to a window are scored */
   int32_t reserved;
