@@ -25,10 +25,8 @@ class SafetensorsSax : public JsonSax {
 
   bool null() { return other("null"); }
   bool boolean(bool) { return other("a boolean"); }
-  bool number_integer(number_integer_t) { return other("a negative number"); }
-  bool number_float(number_float_t, const string_t&) {
-    return other("a number that is not an integer of at most 48 bits");
-  }
+  bool number_integer(number_integer_t v) { return other(std::to_string(v).c_str()); }  // negative
+  bool number_float(number_float_t, const string_t& text) { return other(text.substr(0, 40).c_str()); }
   bool number_unsigned(number_unsigned_t v);
   bool string(string_t& v);
   bool start_object(size_t);
