@@ -123,8 +123,10 @@ qz_status qz_model_verify(const qz_model* model, const char* dir, char* buf, siz
       if (!first) first = &f;
       errors++;
     }
-    return error(Code::kMismatch, "%s: %zu findings, the first: %s %s %s", dir, errors, first->file.c_str(),
-                 first->tensor.c_str(), first->text.c_str());
+    std::string words;
+    for (const std::string& part : {first->file, first->tensor, first->text})
+      if (!part.empty()) words += (words.empty() ? "" : " ") + part;
+    return error(Code::kMismatch, "%s: %zu findings, the first: %s", dir, errors, words.c_str());
   });
 }
 

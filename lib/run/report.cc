@@ -66,8 +66,10 @@ Json report_to_json(const RunReport& report) {
 }
 
 Result<RunReport> report_from_json(const Json& json) {
-  if (!json.is_object() || !json.contains("modules") || !json["modules"].is_array())
-    return error(Code::kBadFile, "qz_report.json: expected an object with a list \"modules\"");
+  if (!json.is_object()) return error(Code::kBadFile, "qz_report.json: expected an object, found %s", json.type_name());
+  if (!json.contains("modules") || !json["modules"].is_array())
+    return error(Code::kBadFile, "qz_report.json: modules: expected a list, found %s",
+                 json.contains("modules") ? json["modules"].type_name() : "nothing");
   RunReport report;
   report.format = Reader{json}.text("format");
   if (json.contains("calibration") && json["calibration"].is_object()) {
@@ -80,7 +82,8 @@ Result<RunReport> report_from_json(const Json& json) {
     for (const Json& e : json["events"])
       if (e.is_string()) report.events.push_back(e.get<std::string>());
   for (const Json& item : json["modules"]) {
-    if (!item.is_object()) return error(Code::kBadFile, "qz_report.json: modules: expected objects");
+    if (!item.is_object())
+      return error(Code::kBadFile, "qz_report.json: modules: expected objects, found %s", item.type_name());
     const Reader r{item};
     ModuleReport m;
     m.name = r.text("name");

@@ -87,10 +87,15 @@ class Verifier {
     const auto text = [](const Json& f, const char* key) {
       return f.is_object() && f.contains(key) && f[key].is_string();
     };
-    if (!files.is_array()) find("error", kReport, "", "files: expected a list");
+    if (!files.is_array()) {
+      find("error", kReport, "", std::string("files: expected a list, found ") + files.type_name());
+      return {};
+    }
     for (const Json& f : files) {
       if (!text(f, "file") || !text(f, "sha256")) {
-        find("error", kReport, "", "files: expected objects with \"file\" and \"sha256\"");
+        find("error", kReport, "",
+             "files: expected objects with \"file\" and \"sha256\", found " +
+                 f.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 60));
         continue;
       }
       const std::string name = f["file"].get<std::string>(), want = f["sha256"].get<std::string>();
