@@ -1,0 +1,282 @@
+// Seeded damage in number: every mutant of a header, index, configuration, report, plan, description or token file may
+// be accepted or refused, but never breaks the process, never ends in an internal error, and never asks for more memory
+// than a bound. mutants_test [count]; a mutant depends on its number only.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "hostile/mutator.h"
+#include "hostile/place.h"
+#include "hostile/token_file.h"
+
+// One allocation above this is reported by the address sanitizer; without it the address space is limited.
+extern "C" const char* __asan_default_options();
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
+  return "max_allocation_size_mb=256";
+}
+
+namespace hostile {
+namespace {
+
+uint64_t mutant_count = 2000;
+
+constexpr char kPlan[] =
+    R"({"rules": [{"glob": "*", "method": "gptq", "scheme": "w4g32", "gptq": {"block": 64, "order": "static",
+ "sweeps": 2, "search": true, "signed_grid": true, "refit": true, "allow_rtn_fallback": false, "damp": 0.01,
+ "metric": 2, "metric_ridge": 0.1, "drift": "chosen", "residual": 0.5}}, {"glob": "*.mlp.[dg]*", "method": "rtn",
+ "scheme": "w8"}, {"glob": "lm_head", "method": "keep"}]})";
+constexpr char kArch[] =
+    R"({"base": "llama", "name": "new", "layer": "model.layers.{}", "q": "self_attn.q_proj", "norm": "rms",
+ "position": "rope", "position_offset": 0, "mlp": "gated", "default_window": 0, "default_tied": false,
+ "keys": {"hidden": "hidden_size", "norm_eps": "rms_norm_eps", "head_dim": "head_dim"}})";
+
+// One block, 32 wide, every layer with random weights.
+ModelFiles tiny_model() {
+  ModelFiles model;
+  model.files["config.json"] = R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "dtype": "float16",
+ "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
+ "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 64, "max_position_embeddings": 128, "rms_norm_eps": 1e-06,
+ "hidden_act": "silu", "bos_token_id": 0, "eos_token_id": [1, 2], "tie_word_embeddings": false,
+ "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}})";
+  Mutator random(0);
+  std::vector<Tensor> tensors;
+  const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
+    size_t n = 1;
+    for (const int64_t d : shape) n *= static_cast<size_t>(d);
+    Tensor t{name + ".weight", "F16", std::move(shape), std::string(2 * n, '\0')};
+    for (size_t i = 0; i < n; ++i) set_half(&t, i, static_cast<uint16_t>(0x2800 | (random.next() & 0x87FF)));
+    tensors.push_back(std::move(t));
+  };
+  const std::string block = "model.layers.0.";
+  add("model.embed_tokens", {64, 32});
+  for (const char* name : {"input_layernorm", "post_attention_layernorm"}) add(block + name, {32});
+  add(block + "self_attn.q_proj", {32, 32});
+  add(block + "self_attn.k_proj", {32, 32});
+  add(block + "self_attn.v_proj", {32, 32});
+  add(block + "self_attn.o_proj", {32, 32});
+  add(block + "mlp.gate_proj", {64, 32});
+  add(block + "mlp.up_proj", {64, 32});
+  add(block + "mlp.down_proj", {32, 64});
+  add("model.norm", {32});
+  add("lm_head", {64, 32});
+  model.files[kSingle] = make_safetensors(tensors);
+  return model;
+}
+
+class Mutants : public ::testing::Test {
+ protected:
+  struct Base {
+    std::string dir;
+    ModelFiles files;
+    std::vector<std::string> names;
+  };
+
+  void SetUp() override {
+    original_ = place_.good(tiny_model());
+    calib_ = place_.tokens(96, 64);
+    save_in_shards();
+    quantize("w4g32a", QZ_FORMAT_COMPRESSED);
+    quantize("w3g32", QZ_FORMAT_GPTQ);
+    quantize("w8a", QZ_FORMAT_GPTQ_V2);
+    quantize("w4tensora", QZ_FORMAT_COMPRESSED);
+  }
+
+  void save_in_shards() {
+    qz_save_options options = QZ_INIT(qz_save_options);
+    options.format = QZ_FORMAT_PLAIN;
+    options.shard_bytes = 16000;
+    const std::string dir = place_.root() + "/shards";
+    ASSERT_EQ(qz_model_save(original_.get(), dir.c_str(), &options), QZ_STATUS_OK) << qz_last_error();
+    add_base(dir);
+  }
+
+  void quantize(const char* preset, qz_format format) {
+    qz_scheme scheme = QZ_INIT(qz_scheme);
+    ASSERT_EQ(qz_scheme_preset(preset, &scheme), QZ_STATUS_OK) << qz_last_error();
+    const std::string dir = place_.root() + "/" + preset;
+    qz_run_options run = QZ_INIT(qz_run_options);
+    run.format = format;
+    run.stream_to = dir.c_str();
+    qz_model* made = nullptr;
+    ASSERT_EQ(qz_rtn_run(original_.get(), &scheme, &run, &made), QZ_STATUS_OK) << qz_last_error();
+    qz_model_free(made);
+    add_base(dir);
+  }
+
+  void add_base(const std::string& dir) {
+    Base base{dir, ModelFiles::load(dir), {}};
+    for (const auto& [name, bytes] : base.files.files) base.names.push_back(name);
+    bases_.push_back(std::move(base));
+  }
+
+  // Ok or a refusal in one line; anything else is a bug.
+  bool ok(qz_status status) {
+    if (status == QZ_STATUS_OK) return true;
+    const std::string words = qz_last_error();
+    EXPECT_NE(status, QZ_STATUS_INTERNAL) << words;
+    EXPECT_NE(status, QZ_STATUS_OUT_OF_MEMORY) << words;
+    EXPECT_NE(words, "");
+    EXPECT_EQ(words.find_first_of("\n\r"), std::string::npos) << words;
+    return false;
+  }
+
+  // Everything that reads a model. Returns whether it could be opened.
+  bool use(Mutator* random, const std::string& dir, const char* arch = nullptr) {
+    qz_model_options options = QZ_INIT(qz_model_options);
+    options.strict = random->one_in(4);
+    options.arch_json = arch;
+    qz_model* opened = nullptr;
+    if (random->one_in(4)) ok(qz_model_verify(original_.get(), dir.c_str(), nullptr, 0, nullptr));
+    if (!ok(qz_model_open(place_.context(), dir.c_str(), &options, &opened))) return false;
+    const Handle<qz_model> model(opened);
+    qz_model_info info = QZ_INIT(qz_model_info);
+    EXPECT_TRUE(ok(qz_model_get_info(opened, &info)));
+    for (size_t i = 0; i < qz_model_module_count(opened); ++i) {
+      qz_module_info module = QZ_INIT(qz_module_info);
+      EXPECT_TRUE(ok(qz_model_get_module(opened, i, &module)));
+    }
+    for (size_t i = 0; i < qz_report_count(opened); ++i) {
+      qz_module_report report = QZ_INIT(qz_module_report);
+      EXPECT_TRUE(ok(qz_report_get(opened, i, &report)));
+    }
+    size_t need = 0;
+    ok(qz_report_to_json(opened, nullptr, 0, &need));
+    qz_session* session = nullptr;
+    if (ok(qz_session_create(opened, 0, &session))) {
+      const int32_t ids[] = {3, 1, 4, 1};
+      std::vector<float> logits(static_cast<size_t>(info.vocab));
+      const qz_tensor view = {logits.data(), {1, info.vocab}, {info.vocab, 1}, 2, QZ_DTYPE_F32, {1, 0}};
+      ok(qz_session_logits(session, ids, 4, &view));
+      qz_session_free(session);
+    }
+    if (random->one_in(8)) run(opened, nullptr, nullptr);
+    if (random->one_in(16)) save(opened);
+    return true;
+  }
+
+  void run(const qz_model* model, const qz_plan* plan, const qz_calib* calib) {
+    qz_scheme scheme = QZ_INIT(qz_scheme);
+    scheme.group = -1;
+    qz_model* made = nullptr;
+    ok(plan ? qz_plan_run(plan, calib, nullptr, &made) : qz_rtn_run(model, &scheme, nullptr, &made));
+    qz_model_free(made);
+  }
+
+  void save(const qz_model* model) {
+    qz_save_options options = QZ_INIT(qz_save_options);
+    options.format = QZ_FORMAT_PLAIN;
+    if (ok(qz_model_save(model, place_.out().c_str(), &options))) std::filesystem::remove_all(place_.out());
+  }
+
+  bool directory(Mutator* random) {
+    const Base& base = bases_[random->below(bases_.size())];
+    const std::string& name = base.names[random->below(base.names.size())];
+    const std::string& bytes = base.files.files.at(name);
+    std::string mutant = bytes;
+    if (name.find(".safetensors") == std::string::npos || name == kIndex) {
+      mutant = random->damage(bytes, true);
+    } else if (random->one_in(4)) {
+      mutant = random->damage(bytes, false);
+    } else {  // the header, mostly of the right length
+      uint64_t n = 0;
+      std::memcpy(&n, bytes.data(), 8);
+      const std::string header = random->damage(bytes.substr(8, n), true);
+      mutant = qz::length_word(random->one_in(8) ? n : header.size()) + header + bytes.substr(8 + n);
+    }
+    std::ofstream(base.dir + "/" + name, std::ios::binary) << mutant;
+    const bool opened = use(random, base.dir);
+    std::ofstream(base.dir + "/" + name, std::ios::binary) << bytes;
+    return opened;
+  }
+
+  bool plan(Mutator* random) {
+    const std::string json = random->damage(kPlan, true);
+    qz_plan* made = nullptr;
+    if (!ok(qz_plan_from_json(original_.get(), json.data(), json.size(), &made))) return false;
+    const Handle<qz_plan> plan(made);
+    size_t need = 0;
+    EXPECT_TRUE(ok(qz_plan_to_json(made, nullptr, 0, &need)));
+    if (random->one_in(8)) run(original_.get(), made, calib_.get());
+    return true;
+  }
+
+  bool tokens(Mutator* random) {
+    TokenFile file;
+    file.ids.assign(100, 5);
+    std::string bytes = file.bytes();
+    if (random->one_in(2)) {  // the checksum is right
+      std::string content = random->damage(file.content(), false);
+      if (content.size() < 256 || content.size() > 60000) content = file.content();
+      if (random->one_in(2)) file.tokens = (content.size() - 16) / 4;
+      bytes = file.bytes(content);
+    } else {
+      bytes = random->damage(bytes, false);
+    }
+    const std::string path = place_.root() + "/tokens.qz";
+    std::ofstream(path, std::ios::binary) << bytes;
+    qz_calib* made = nullptr;
+    if (!ok(qz_calib_load(place_.context(), path.c_str(), &made))) return false;
+    const Handle<qz_calib> calib(made);
+    qz_eval_options options = QZ_INIT(qz_eval_options);
+    options.window = 16;
+    qz_eval result = QZ_INIT(qz_eval);
+    ok(qz_eval_perplexity(original_.get(), nullptr, made, &options, &result));
+    return true;
+  }
+
+  Place place_;
+  Handle<qz_model> original_;
+  Handle<qz_calib> calib_;
+  std::vector<Base> bases_;
+};
+
+TEST_F(Mutants, AreAcceptedOrRefused) {
+  uint64_t accepted = 0;
+  double longest = 0;
+  for (uint64_t i = 1; i <= mutant_count && !HasFailure(); ++i) {
+    SCOPED_TRACE("mutant " + std::to_string(i));
+    const auto start = std::chrono::steady_clock::now();
+    Mutator random(i);
+    switch (random.below(10)) {
+      case 0:
+        accepted += plan(&random);
+        break;
+      case 1:
+        accepted += tokens(&random);
+        break;
+      case 2:
+        accepted += use(&random, place_.model(), random.damage(kArch, true).c_str());
+        break;
+      default:
+        accepted += directory(&random);
+    }
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    longest = std::max(longest, seconds.count());
+  }
+  struct rusage usage = {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  std::printf("mutants: %llu, of which %llu accepted and %llu refused; the longest took %.2f s; peak memory %ld MiB\n",
+              static_cast<unsigned long long>(mutant_count), static_cast<unsigned long long>(accepted),
+              static_cast<unsigned long long>(mutant_count - accepted), longest, usage.ru_maxrss / 1024);
+  // Damage that is always refused, or never, would test little.
+  EXPECT_GT(accepted, mutant_count / 20);
+  EXPECT_LT(accepted, mutant_count / 2);
+}
+
+}  // namespace
+}  // namespace hostile
+
+int main(int argc, char** argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  if (argc > 1) hostile::mutant_count = std::strtoull(argv[1], nullptr, 10);
+#ifndef __SANITIZE_ADDRESS__
+  const struct rlimit two_gib = {uint64_t{2} << 30, uint64_t{2} << 30};
+  if (::setrlimit(RLIMIT_AS, &two_gib) != 0) return 1;
+#endif
+  return RUN_ALL_TESTS();
+}
