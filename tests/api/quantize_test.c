@@ -297,7 +297,7 @@ static void lent_threads(const qz_model* own) {
   o.parallel = unable;
   CHECK(qz_context_create(&o, &context) == QZ_STATUS_OK);
   model = open_model(context, MODEL);
-  CHECK(qz_rtn_run(model, NULL, NULL, &out) != QZ_STATUS_OK);
+  FAILS(qz_rtn_run(model, NULL, NULL, &out), QZ_STATUS_INTERNAL);
   CHECK(out == NULL);
   qz_model_free(model);
   qz_context_free(context);

@@ -88,28 +88,34 @@ TEST(Target, FullStrengthIsTheLeastSquaresFit) {
 }
 
 TEST(Target, ChosenStrengthsBeatAnyGridOfStrengths) {
-  for (const float drift : {0.2f, 1.0f})
-    for (const float residual : {-0.5f, 0.5f}) {
-      TwoStreams s = two_streams(10, 40, drift, residual, 10);
-      // Other tokens judge, and their streams differ less: full corrections are too much.
-      for (int64_t i = 0; i < s.stats.held_dx.rows() * 40; i++) s.stats.held_dx.data()[i] *= 0.6f;
-      for (int64_t i = 0; i < s.stats.held_dr.rows() * 10; i++) s.stats.held_dr.data()[i] *= 0.3f;
-      const GptqOptions o = with(kChosen, kChosen);
-      const Target t = target_of(s, o);
-      EXPECT_GE(t.drift, 0);
-      EXPECT_LE(t.drift, 1);
+  struct Row {
+    float drift, residual;  // how much of the solving tokens' difference the judging tokens have
+  };
+  for (const Row& row : {Row{0.6f, 0.3f}, {0.6f, -0.4f}, {-0.5f, 0.5f}, {2, 0.5f}, {0.5f, 2}, {3, 3}, {-1, -1}}) {
+    TwoStreams s = two_streams(10, 40, 1, 0.5f, 10);
+    for (int64_t i = 0; i < s.stats.held_dx.rows() * 40; i++) s.stats.held_dx.data()[i] *= row.drift;
+    for (int64_t i = 0; i < s.stats.held_dr.rows() * 10; i++) s.stats.held_dr.data()[i] *= row.residual;
+    const GptqOptions o = with(kChosen, kChosen);
+    const Target t = target_of(s, o);
+    if (row.drift == 0.6f && row.residual == 0.3f) {  // inside the square: nearly the shares themselves
+      EXPECT_NEAR(t.drift, 0.6, 0.1);
       EXPECT_NEAR(t.residual, 0.3, 0.1);
-      const double best = error_of(s, t, o);
-      for (double a = 0; a <= 1; a += 0.25)
-        for (double b = 0; b <= 1; b += 0.25)
-          EXPECT_LE(best, error_of(s, target_of(s, with(a, b)), with(a, b)) * (1 + 1e-4)) << a << " " << b;
-      // One strength given, the other chosen: the best for the given one.
-      const GptqOptions half = with(0.5, kChosen);
-      const Target u = target_of(s, half);
-      EXPECT_EQ(u.drift, 0.5);
-      for (double b = 0; b <= 1; b += 0.25)
-        EXPECT_LE(error_of(s, u, half), error_of(s, target_of(s, with(0.5, b)), half) * (1 + 1e-4)) << b;
     }
+    EXPECT_TRUE(t.drift >= 0 && t.drift <= 1 && t.residual >= 0 && t.residual <= 1);
+    const double best = error_of(s, t, o);
+    for (double a = 0; a <= 1; a += 0.25)
+      for (double b = 0; b <= 1; b += 0.25)
+        EXPECT_LE(best, error_of(s, target_of(s, with(a, b)), with(a, b)) * (1 + 1e-4)) << a << " " << b;
+    // One strength given, the other chosen: the best for the given one.
+    const GptqOptions half = with(0.5, kChosen), other = with(kChosen, 0.5);
+    const Target u = target_of(s, half), v = target_of(s, other);
+    EXPECT_EQ(u.drift, 0.5);
+    EXPECT_EQ(v.residual, 0.5);
+    for (double c = 0; c <= 1; c += 0.25) {
+      EXPECT_LE(error_of(s, u, half), error_of(s, target_of(s, with(0.5, c)), half) * (1 + 1e-4)) << c;
+      EXPECT_LE(error_of(s, v, other), error_of(s, target_of(s, with(c, 0.5)), other) * (1 + 1e-4)) << c;
+    }
+  }
 }
 
 TEST(Target, ModulesThatDoNotWriteTheResidualStreamIgnoreIt) {

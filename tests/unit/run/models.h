@@ -6,6 +6,7 @@
 #include <map>
 #include <random>
 
+#include "base/sha256.h"
 #include "model/session.h"
 #include "run/pipeline.h"
 #include "run/report.h"
@@ -87,7 +88,7 @@ inline std::map<std::string, std::string> matrix_hashes(const Model& model) {
   return hashes;
 }
 
-// The files of a directory with their content, the report's times left out.
+// The files of a directory with their content (large ones: its hash), the report's times left out.
 inline std::map<std::string, std::string> files_of(const std::string& dir) {
   std::map<std::string, std::string> files;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(dir)) {
@@ -96,6 +97,11 @@ inline std::map<std::string, std::string> files_of(const std::string& dir) {
       Json report = Json::parse(text);
       for (Json& m : report["modules"]) m.erase("seconds");
       text = report.dump();
+    }
+    if (text.size() > (1u << 16)) {
+      Sha256 hash;
+      hash.update(text.data(), text.size());
+      text = hash.hex();
     }
     files[std::filesystem::relative(entry.path(), dir)] = std::move(text);
   }
