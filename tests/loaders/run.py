@@ -1,0 +1,120 @@
+"""Do other programs load what libqz writes, and compute the same? `./dev loaders [model directory ...]`; default: examples/llama-1m.
+
+Each case quantizes the model into a new directory, which a loader that others wrote then opens: transformers with compressed-tensors,
+or GPTQModel with its torch kernels on the CPU. Both sides compute in float32, on text that the model wrote itself. A case fails if the
+loader raises, if the perplexities differ by more than 0.1 %, or if a logit differs by more than 0.001: on a small model the
+perplexity alone hardly tells a quantized model from the original.
+
+What the loaders do of their own accord:
+- GPTQModel 7.7 takes bfloat16 on the CPU unless told otherwise and rounds the scales, stored as F16, to it; float32 it refuses. Here
+  it loads in float16, which keeps the scales, and then computes in float32.
+- transformers 5.23.0 with compressed-tensors 0.18 to 0.20 expects zero points of a shape that neither libqz nor llm-compressor writes:
+  it opens asymmetric directories only with CompressedTensorsConfig(dequantize=True), which rounds the weights to the type of the
+  scales. transformers 5.17 to 5.22 open them, and so does 5.23.0 with compressed-tensors 0.17.1.
+"""
+import contextlib
+import os
+import pathlib
+import sys
+import tempfile
+import traceback
+
+os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # GPTQModel 7.7 does not start on two cores without it
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # GPTQModel compiles its unpacking: the same arithmetic, minutes later
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "bindings/python"))
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM
+
+import qz
+
+RATIO, LOGIT = 1e-3, 1e-3  # what the perplexities and every logit may differ by
+WINDOW, WINDOWS, SAMPLES = 256, 16, 32
+
+
+def transformers_model(directory):
+    return AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+
+
+def gptqmodel_model(directory):
+    from gptqmodel import BACKEND, GPTQModel
+    model = GPTQModel.load(directory, backend=BACKEND.GPTQ_TORCH, device="cpu", dtype=torch.float16).model
+    assert any(type(module).__name__ == "TorchLinear" for module in model.modules()), "nothing is quantized"
+    return model.float()
+
+
+LOADERS = {"transformers": transformers_model, "GPTQModel": gptqmodel_model}
+# "mixed": three schemes in one directory (see plan()); "+g_idx": columns in the order of their importance, stored.
+CASES = [("compressed-tensors", scheme, "transformers") for scheme in
+         ("w4g128", "w4g32", "w4", "w4g128a", "w4g32a", "w4a", "w8g128", "w8", "w8g32a", "w8tensor", "w3g128", "w3g32a", "w2g32", "w2g32a",
+          "mixed")]
+CASES += [("gptq", scheme, "GPTQModel") for scheme in ("w4g128", "w4g32", "w4", "w4g32+g_idx", "w8g128", "w8", "w3g32", "w2g32", "mixed")]
+CASES += [("gptq_v2", scheme, "GPTQModel") for scheme in ("w4g128", "w4g128a", "w4g32a", "w4a", "w4g32a+g_idx", "w8g32a", "w3g32a", "w2g32a")]
+CASES += [("gptq_p", scheme, "GPTQModel") for scheme in ("w4g128", "w3g32a")]
+
+
+def plan(model, scheme):
+    """A plan for all modules; "mixed": one module with more bits, one that is kept, 4 bit for the rest."""
+    scheme, _, order = scheme.partition("+")
+    options = qz.GptqOptions(order=order or None)
+    made = qz.Plan(model).add("*", "gptq", "w4g128" if scheme == "mixed" else scheme, options)
+    if scheme == "mixed":
+        last = max(module.layer for module in model.modules)
+        for module in model.modules:
+            if module.role == "down" and module.layer == 0:
+                made.add(module.name, "gptq", "w8g32", options)
+            if module.role == "o" and module.layer == last:
+                made.add(module.name, "keep")
+    return made
+
+
+@torch.no_grad()
+def compare(loaded, session, text):
+    """Perplexity of the loader's model over the windows, as qz.perplexity() defines it; largest difference of a logit."""
+    losses, largest = [], 0.0
+    for ids in text:
+        tokens = torch.from_numpy(ids.astype(np.int64))
+        logits = loaded(input_ids=tokens[None], use_cache=False).logits[0].float()
+        losses.append(torch.nn.functional.cross_entropy(logits[:-1], tokens[1:], reduction="none").double())
+        session.reset()
+        largest = max(largest, float(np.abs(session.logits(ids) - logits.numpy()).max()))
+    return float(torch.cat(losses).mean().exp()), largest
+
+
+def run_case(model, calibration, text, form, scheme, loader, directory):
+    """The columns of the table, and whether they are good."""
+    quantized = plan(model, scheme).run(calibration, format=form, stream_to=directory)
+    ours = qz.perplexity(quantized, text, window=WINDOW).perplexity
+    with contextlib.redirect_stdout(sys.stderr):  # loaders talk
+        theirs, largest = compare(LOADERS[loader](directory).eval(), qz.Session(quantized), text)
+    ratio = theirs / ours
+    return f"{ours:11.4f}{theirs:12.4f}{ratio:11.6f}{largest:12.2e}", abs(ratio - 1) <= RATIO and largest <= LOGIT
+
+
+def main(directories):
+    bad = 0
+    for directory in directories:
+        model = qz.Model.open(directory)
+        calibration = qz.Calibration.generated(model, SAMPLES, WINDOW, seed=1)
+        text = qz.Calibration.generated(model, WINDOWS, WINDOW, seed=2)
+        print(f"\n{directory}: perplexity {qz.perplexity(model, text, window=WINDOW).perplexity:.4f}\n"
+              f"{'format':19}{'scheme':14}{'loader':14}{'ppl qz':>11}{'ppl loader':>12}{'ratio':>11}{'max |diff|':>12}", flush=True)
+        for form, scheme, loader in CASES:
+            with tempfile.TemporaryDirectory() as parent:
+                try:
+                    columns, good = run_case(model, calibration, text, form, scheme, loader, os.path.join(parent, "model"))
+                except Exception as problem:  # whatever a loader raises is the finding
+                    traceback.print_exc()
+                    columns, good = f"  {type(problem).__name__}: {str(problem).splitlines()[:1]}", False
+            bad += not good
+            print(f"{form:19}{scheme:14}{loader:14}{columns}{'' if good else '  FAIL'}", flush=True)
+    print(f"\n{bad} of {len(CASES) * len(directories)} failed")
+    return bad
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(sys.argv[1:] or [str(ROOT / "examples/llama-1m")]) else 0)
