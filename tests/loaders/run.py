@@ -10,7 +10,7 @@ What the loaders do of their own accord:
   it loads in float16, which keeps the scales, and then computes in float32.
 - transformers 5.23.0 with compressed-tensors 0.18 to 0.20 expects zero points of a shape that neither libqz nor llm-compressor writes:
   it opens asymmetric directories only with CompressedTensorsConfig(dequantize=True), which rounds the weights to the type of the
-  scales. transformers 5.17 to 5.22 open them, and so does 5.23.0 with compressed-tensors 0.17.1.
+  scales. transformers 5.17, 5.20, 5.21 and 5.22 open them, and so does 5.23.0 with compressed-tensors 0.17.1.
 """
 import contextlib
 import os
