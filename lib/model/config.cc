@@ -82,7 +82,7 @@ std::vector<int64_t> read_windows(ConfigReader* reader, const Json& config, cons
 }
 
 // Heads against widths. Reading goes on after a failure, so nothing here divides by what was not read.
-void check_heads(ConfigReader* reader, const ArchDesc& desc, ModelConfig* c) {
+void check_heads(ConfigReader* reader, const ArchDesc& desc, int64_t hidden_max, ModelConfig* c) {
   if (c->heads % c->kv_heads != 0) {
     reader->fail(Code::kBadFile, std::string(desc.keys.heads) + " " + std::to_string(c->heads) +
                                      " is not a multiple of " + std::string(desc.keys.kv_heads) + " " +
@@ -95,6 +95,11 @@ void check_heads(ConfigReader* reader, const ArchDesc& desc, ModelConfig* c) {
                                        std::to_string(c->heads) + " and there is no head_dim");
     }
     c->head_dim = std::max<int64_t>(1, c->hidden / c->heads);
+  }
+  if (c->head_dim > hidden_max / c->heads) {  // their product is a width too, and sizes are made from it
+    reader->fail(Code::kBadFile, std::string(desc.keys.heads) + " " + std::to_string(c->heads) + " times head_dim " +
+                                     std::to_string(c->head_dim) + " is more than " + std::to_string(hidden_max) +
+                                     " (limits.hidden)");
   }
   if (desc.position == PositionKind::kRope && rotary_dim(*c) % 2 != 0) {
     reader->fail(Code::kBadFile,
@@ -130,7 +135,7 @@ Result<ModelConfig> parse_model_config(const Context& context, const Json& confi
   c.final_norm = !desc.final_norm.empty() && c.norm_first && !reader.boolean_or(keys.no_final_norm, false);
   c.dtype = read_dtype(&reader);
   if (desc.position == PositionKind::kRope) read_rope(context, &reader, file, &c);
-  check_heads(&reader, desc, &c);
+  check_heads(&reader, desc, hidden_max, &c);
   c.window = read_windows(&reader, config, desc, c.layers);
   c.bos = read_token(reader, "bos_token_id", c.vocab);
   c.eos = read_token(reader, "eos_token_id", c.vocab);

@@ -11,10 +11,17 @@ Result<std::shared_ptr<const QMatrix>> Model::load_matrix(size_t module) const {
   if (!stored_[module].has_value()) {
     return error(Code::kInvalidArgument, "module '%s' is not quantized", m.name.c_str());
   }
+  // No part of any layout takes as much: a file may claim, and by holes have, what memory does not.
+  const uint64_t most = 8 * static_cast<uint64_t>(m.rows) * static_cast<uint64_t>(m.cols) + 64;
   Parts parts;
   for (const std::string_view name : file_format_->part_names) {
     const TensorInfo* tensor = checkpoint_->find(m.name + "." + std::string(name));
     if (tensor == nullptr) continue;  // optional (zero points, g_idx); decode says when a part must not be missing
+    if (tensor->bytes > most) {
+      return error(Code::kBadFile, "%s: tensor '%s' has %llu bytes, too many for a matrix of %lld x %lld",
+                   checkpoint_->dir().c_str(), tensor->name.c_str(), static_cast<unsigned long long>(tensor->bytes),
+                   static_cast<long long>(m.rows), static_cast<long long>(m.cols));
+    }
     Part part;
     part.name = name;
     part.dtype = tensor->dtype;

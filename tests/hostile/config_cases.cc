@@ -104,6 +104,13 @@ void add_config_cases(Cases* cases) {
   cf("CF04 2^31 positions", "max_position_embeddings must be from 1 to 1073741824, found 2147483648",
      key_is("max_position_embeddings", int64_t{1} << 31));
   cf("CF04 head_dim as a float of 1e300", "head_dim must be an integer, found 1e+300", key_is("head_dim", 1e300));
+  cf("CF04 65536 heads of 2^20",
+     "num_attention_heads 65536 times head_dim 1048576 is more than 1048576 (limits.hidden)", [](ModelFiles* m) {
+       m->config([](Json* c) {
+         (*c)["head_dim"] = 1 << 20;
+         (*c)["num_attention_heads"] = (*c)["num_key_value_heads"] = 1 << 16;
+       });
+     });
   cf("CF04 negative epsilon", "rms_norm_eps must be from 0 to 1, found -1", key_is("rms_norm_eps", -1.0));
   cases->push_back({"CF04 more layers than a lowered limit", QZ_STATUS_BAD_FILE,
                     "num_hidden_layers must be from 1 to 1 (limits.layers), found 2", [](Place* place) {

@@ -1,5 +1,6 @@
 // Rows QC: quantization_config. Rows QT: the packed tensors that it announces.
 #include <algorithm>
+#include <filesystem>
 
 #include "hostile/place.h"
 
@@ -173,6 +174,26 @@ void add_packed_cases(Cases* cases) {
        t->shape = {127};
        t->bytes.resize(127 * 4);
      }));
+  cases->push_back({"QT g_idx of 4 GiB of nothing", QZ_STATUS_BAD_FILE,
+                    "q_proj.g_idx' has 4294967296 bytes, too many for a matrix of 128 x 128", [](Place* place) {
+                      ModelFiles files = ModelFiles::golden(kGptq);
+                      const std::string name = std::string(kQ) + "g_idx";
+                      without("g_idx")(&files);
+                      with({name, "I32", {128}, std::string(512, '\0')})(&files);  // the last
+                      uint64_t end = 0;
+                      files.header([&](std::string* text) {
+                        Json header = Json::parse(*text);
+                        Json& entry = header[name];
+                        end = entry["data_offsets"][0].get<uint64_t>() + (uint64_t{1} << 32);
+                        entry["shape"][0] = 1 << 30;
+                        entry["data_offsets"][1] = end;
+                        *text = header.dump();
+                        end += 8 + text->size();
+                      });
+                      files.write(place->model());
+                      std::filesystem::resize_file(place->model() + "/" + kSingle, end);  // a hole
+                      return place->forward(place->model());
+                    }});
   gt("QT bits that the codes do not have", "qweight: shape [16, 128], expected [32, 128]", gptq_is("bits", 8));
   gt("QT groups that the scales do not have", "scales: shape [2, 128], expected [4, 128]", [](ModelFiles* m) {
     gptq_is("group_size", 32)(m);

@@ -57,7 +57,12 @@ Outcome Place::open(const ModelFiles& files, const qz_model_options* options) {
 }
 
 Outcome Place::forward(const ModelFiles& files) {
-  const Handle<qz_model> model = good(files);
+  files.write(model());
+  return forward(model());
+}
+
+Outcome Place::forward(const std::string& dir) {
+  const Handle<qz_model> model = good(dir);
   qz_session* created = nullptr;
   if (const qz_status status = qz_session_create(model.get(), 8, &created)) return outcome(status);
   const Handle<qz_session> session(created);

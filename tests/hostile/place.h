@@ -49,6 +49,7 @@ class Place {
   Outcome open(const ModelFiles& files, const qz_model_options* options = nullptr);
   // Opens (which must succeed), loads every block, and feeds four tokens.
   Outcome forward(const ModelFiles& files);
+  Outcome forward(const std::string& dir);
   // Opens (which must succeed) and quantizes into out().
   Outcome rtn(const ModelFiles& files);
   Outcome rtn(const qz_model* model, const std::string& target, int32_t overwrite = 0);
