@@ -1,41 +1,32 @@
-#include <cctype>
-#include <fstream>
-#include <string>
-
 #include "api/handles.h"
+#include "estimate/devices.h"
+#include "estimate/host.h"
+#include "estimate/nvml.h"
 #include "kernels/gemm.h"
 
 namespace qz {
 namespace {
 
-constexpr int32_t kCpu = 1;  // DLPack's code
-
-// The value of `key: value` in a /proc file; "" where there is none.
-std::string proc_value(const char* path, const std::string& key) {
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);)
-    if (line.compare(0, key.size(), key) == 0) {
-      const size_t colon = line.find(':');
-      const size_t first = colon == std::string::npos ? colon : line.find_first_not_of(" \t", colon + 1);
-      return first == std::string::npos ? "" : line.substr(first);
-    }
-  return "";
+template <size_t n>
+void copy_name(const std::string& from, char (&to)[n]) {
+  std::memcpy(to, from.data(), std::min(from.size(), n - 1));
 }
 
-uint64_t leading_number(const std::string& text) {
-  uint64_t n = 0;
-  for (const char c : text) {
-    if (!std::isdigit(static_cast<unsigned char>(c))) break;
-    n = n * 10 + static_cast<uint64_t>(c - '0');
-  }
-  return n;
-}
+DeviceReport devices_of(const qz_context* ctx) { return read_devices(*ctx->context, gemm_engine()); }
 
-uint64_t file_number(const char* path) {
-  std::ifstream file(path);
-  std::string text;
-  std::getline(file, text);
-  return leading_number(text);  // "max" is 0: no limit
+qz_device_info info_of(const DeviceInfo& d) {
+  qz_device_info info = {};
+  info.struct_size = sizeof info;
+  info.units = d.units;
+  info.device = {d.kind, d.index};
+  copy_name(d.name, info.name);
+  copy_name(d.arch, info.arch);
+  info.memory_total = d.memory_total;
+  info.memory_free = d.memory_free;
+  info.bandwidth = d.bandwidth;
+  int32_t* const cells[] = {&info.int4, &info.int8, &info.bf16, &info.fp8, &info.fp4};
+  for (size_t i = 0; i < d.abilities.size(); i++) *cells[i] = static_cast<int32_t>(d.abilities[i].support);
+  return info;
 }
 
 }  // namespace
@@ -47,28 +38,54 @@ using qz::Status;
 
 extern "C" {
 
-size_t qz_device_count(const qz_context* ctx) { return ctx ? 1 : 0; }
+size_t qz_device_count(const qz_context* ctx) {
+  size_t count = 0;
+  if (ctx)
+    static_cast<void>(qz::guard("qz_device_count", [&]() -> Status {
+      count = 1 + qz::read_nvml().gpus.size();
+      return {};
+    }));
+  return count;
+}
 
 qz_status qz_device_get(const qz_context* ctx, size_t i, qz_device_info* out) {
   return qz::guard("qz_device_get", [&]() -> Status {
     QZ_TRY(qz::require(ctx, "ctx"));
-    if (i != 0) return error(Code::kInvalidArgument, "device %zu of 1", i);
-    qz_device_info info = {};
-    info.struct_size = sizeof info;
-    info.units = static_cast<int32_t>(ctx->context->pool->threads());
-    info.device = {qz::kCpu, 0};
-    const std::string name = qz::proc_value("/proc/cpuinfo", "model name");
-    std::memcpy(info.name, name.data(), std::min(name.size(), sizeof info.name - 1));
-    const std::string engine = qz::gemm_engine();
-    std::memcpy(info.arch, engine.data(), std::min(engine.size(), sizeof info.arch - 1));
-    info.memory_total = qz::leading_number(qz::proc_value("/proc/meminfo", "MemTotal")) * 1024;
-    info.memory_free = qz::leading_number(qz::proc_value("/proc/meminfo", "MemAvailable")) * 1024;
-    if (const uint64_t limit = qz::file_number("/sys/fs/cgroup/memory.max"); limit != 0 && limit < info.memory_total) {
-      const uint64_t used = std::min(limit, qz::file_number("/sys/fs/cgroup/memory.current"));
-      info.memory_total = limit;
-      info.memory_free = std::min(info.memory_free, limit - used);
-    }
-    return qz::copy_out(info, "qz_device_info", out);
+    const qz::DeviceReport report = qz::devices_of(ctx);
+    if (i >= report.devices.size()) return error(Code::kInvalidArgument, "device %zu of %zu", i, report.devices.size());
+    return qz::copy_out(qz::info_of(report.devices[i]), "qz_device_info", out);
+  });
+}
+
+qz_status qz_device_measure(const qz_context* ctx, size_t i, uint64_t* bandwidth) {
+  return qz::guard("qz_device_measure", [&]() -> Status {
+    QZ_TRY(qz::require(ctx, "ctx"));
+    QZ_TRY(qz::require(bandwidth, "bandwidth"));
+    if (i != 0) return error(Code::kUnsupported, "device %zu: only the CPU, device 0, is measured", i);
+    QZ_ASSIGN(*bandwidth, qz::measure_bandwidth(*ctx->context));
+    return {};
+  });
+}
+
+qz_status qz_device_to_json(const qz_context* ctx, char* buf, size_t cap, size_t* need) {
+  return qz::guard("qz_device_to_json", [&]() -> Status {
+    QZ_TRY(qz::require(ctx, "ctx"));
+    return qz::copy_text(qz::dump_json(qz::devices_to_json(qz::devices_of(ctx))), buf, cap, need);
+  });
+}
+
+qz_status qz_device_usage(const qz_context* ctx, qz_memory_usage* out) {
+  return qz::guard("qz_device_usage", [&]() -> Status {
+    QZ_TRY(qz::require(ctx, "ctx"));
+    const qz::MemoryUsage now = qz::read_memory_usage();
+    qz_memory_usage usage = {};
+    usage.struct_size = sizeof usage;
+    usage.host = now.resident;
+    usage.host_peak = now.resident_peak;
+    usage.cgroup = now.cgroup;
+    usage.cgroup_peak = now.cgroup_peak;
+    for (const qz::NvmlGpu& gpu : qz::read_nvml().gpus) usage.device += gpu.memory_used;
+    return qz::copy_out(usage, "qz_memory_usage", out);
   });
 }
 

@@ -15,6 +15,7 @@ from .context import Context, Device
 from .errors import (BadFile, BufferTooSmall, Busy, Cancelled, DeviceError, Error, InternalError, InvalidArgument, IoError, Mismatch,
                      NumericError, OutOfMemory, Unsupported)
 from .evaluation import Evaluation, perplexity
+from .memory import MemoryMonitor, MemoryUsage
 from .model import Model, ModelInfo, ModuleInfo, Verification
 from .packed import Packed
 from .plan import GptqOptions, Plan, Rule, gptq, rtn
@@ -28,6 +29,6 @@ from .text import Tokenizer
 __version__ = ".".join(map(str, library_version))
 
 __all__ = ["BadFile", "BufferTooSmall", "Busy", "Calibration", "Cancelled", "Context", "Device", "DeviceError", "Error", "Evaluation",
-           "GptqOptions", "InternalError", "InvalidArgument", "IoError", "Mismatch", "Model", "ModelInfo", "ModuleInfo", "ModuleReport",
+           "GptqOptions", "InternalError", "InvalidArgument", "IoError", "MemoryMonitor", "MemoryUsage", "Mismatch", "Model", "ModelInfo", "ModuleInfo", "ModuleReport",
            "NumericError", "OutOfMemory", "Packed", "Plan", "Progress", "ROW", "Rule", "Scheme", "Session", "TENSOR", "Tensor",
            "Tokenizer", "Unsupported", "Verification", "as_tensor", "gptq", "library_version", "perplexity", "rtn"]

@@ -102,9 +102,21 @@ typedef struct qz_device_info {
   char arch[16];
   uint64_t memory_total;
   uint64_t memory_free;
+  uint64_t bandwidth;
+  int32_t int4, int8, bf16, fp8, fp4;
+  int32_t reserved;
 } qz_device_info;
+typedef struct qz_memory_usage {
+  uint32_t struct_size, reserved;
+  uint64_t host, host_peak;
+  uint64_t cgroup, cgroup_peak;
+  uint64_t device;
+} qz_memory_usage;
 size_t qz_device_count(const qz_context *ctx);
 qz_status qz_device_get(const qz_context *ctx, size_t i, qz_device_info *out);
+qz_status qz_device_measure(const qz_context *ctx, size_t i, uint64_t *bandwidth);
+qz_status qz_device_to_json(const qz_context *ctx, char *buf, size_t cap, size_t *need);
+qz_status qz_device_usage(const qz_context *ctx, qz_memory_usage *out);
 typedef struct qz_model_options {
   uint32_t struct_size;
   int32_t config_only;

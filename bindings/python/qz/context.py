@@ -1,12 +1,13 @@
 """Context: threads, limits, and where the library's messages go. Shared freely between threads."""
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional
 
-from ._call import check, c_string, string, struct
+from ._call import check, c_string, string, struct, text_of
 from ._handle import Handle
 from ._library import ffi, lib
 
@@ -26,10 +27,13 @@ class Device:
     """What there is to compute on."""
 
     name: str  #: "AMD EPYC"
-    arch: str  #: instruction set of the kernels: "avx512" "avx2" "ref"
-    units: int  #: cores that the affinity mask and the cgroup's quota allow
+    arch: str  #: CPU: instruction set of the kernels: "avx512" "avx2" "ref"; GPU: "sm_90"
+    units: int  #: CPU: cores that the affinity mask and the cgroup's quota allow; GPU: CUDA cores
     memory_total: int  #: bytes
     memory_free: int  #: bytes available now
+    bandwidth: int = 0  #: bytes per second by the vendor's figures, 0 = not known
+    kind: str = "cpu"  #: or "cuda"
+    index: int = 0
 
 
 class Context(Handle):
@@ -50,13 +54,24 @@ class Context(Handle):
 
     @property
     def devices(self) -> list[Device]:
-        """At least one: the CPU."""
+        """At least one: the CPU. NVIDIA GPUs follow."""
         return [self._device(i) for i in range(lib.qz_device_count(self._pointer))]
 
     def _device(self, i: int) -> Device:
         info = struct("qz_device_info")
         check(lib.qz_device_get(self._pointer, i, info))
-        return Device(string(info.name), string(info.arch), info.units, info.memory_total, info.memory_free)
+        return Device(string(info.name), string(info.arch), info.units, info.memory_total, info.memory_free, info.bandwidth,
+                      "cpu" if info.device.kind == 1 else "cuda", info.device.index)
+
+    def device_report(self) -> dict[str, Any]:
+        """All devices with what each multiplies in hardware and why not, and what is missing and how to get it."""
+        return json.loads(text_of(lib.qz_device_to_json, self._pointer)[1])
+
+    def measure_bandwidth(self) -> int:
+        """Bytes per second that the CPU reads from memory: about a second, 256 MiB."""
+        out = ffi.new("uint64_t *")
+        check(lib.qz_device_measure(self._pointer, 0, out))
+        return out[0]
 
 
 _default: Optional[Context] = None

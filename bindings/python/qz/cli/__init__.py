@@ -13,6 +13,8 @@ from ..errors import Error
 from . import exit_codes
 from .common import write_json
 from .convert import convert
+from .devices import devices
+from .doctor import doctor
 from .evaluate import evaluate
 from .generate import generate
 from .inspect import inspect
@@ -30,7 +32,7 @@ def commands() -> None:
     """Quantizes language models on the CPU."""
 
 
-for command in (quantize, evaluate, generate, inspect, convert, verify, report):
+for command in (quantize, evaluate, generate, inspect, convert, verify, report, devices, doctor):
     commands.add_command(command)
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from .. import defaults
 from ..calibration import MODES, Calibration
 from ..errors import BadFile, InvalidArgument, IoError
+from ..memory import MemoryMonitor
 from ..model import Model
 from ..names import FORMATS
 from ..plan import Plan, Rule
@@ -57,12 +58,13 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, scheme_from
 @click.option("--refit/--no-refit", default=None, help="Least-squares refit of the scales.")
 @click.option("--metric", type=click.IntRange(0), help="Calibration sequences whose gradients say which outputs matter; 0: all the same.")
 @click.option("--metric-ridge", type=click.FloatRange(0, 100, min_open=True), help="Added to the metric's diagonal, of its mean.")
+@click.option("--memory-log", type=click.Path(), help="Write the memory in use, 50 times a second, to this file.")
 @click.option("--allow-rtn-fallback", is_flag=True, help="Round a module whose Hessian no damping repairs; the report says so.")
 @with_common
 def quantize(common: Common, model: str, out: str, scheme: Optional[str], bits: Optional[int], group: Optional[int],
              symmetric: Optional[bool], method: str, rules: tuple[str, ...], plan_file: Optional[str], format_: str,
              calib: tuple[str, ...], samples: int, length: Optional[int], seed: int, save_calib: Optional[str], overwrite: bool,
-             shard_size: int, strict: bool, **levers: Any) -> None:
+             shard_size: int, strict: bool, memory_log: Optional[str], **levers: Any) -> None:
     """Quantizes the linear layers of MODEL and writes OUT, a directory that vLLM and transformers load.
 
     Without --calib no data is needed: the model writes its own calibration text.
@@ -87,7 +89,7 @@ def quantize(common: Common, model: str, out: str, scheme: Optional[str], bits: 
             calibration = _calibration(common, opened, mode, files, samples, length, seed, progress)
         if save_calib:
             calibration.save(save_calib)
-    with common.progress() as progress:
+    with common.progress() as progress, MemoryMonitor(log=memory_log, context=common.context):
         made = plan.run(calibration, format=format_, stream_to=out, overwrite=overwrite, strict=strict, shard_bytes=shard_size, seed=seed,
                         progress=progress)
     summary = _summary(opened, made, model, out)
