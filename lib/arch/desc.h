@@ -39,6 +39,9 @@ struct ArchDesc {
   std::string_view q_norm = "", k_norm = "";
   std::string_view gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
 
+  // Roles of the linear layers that have a bias, for estimates from config.json alone; files speak for themselves.
+  std::string_view biases = "";  // "q k v"
+
   NormKind norm = NormKind::kRms;
   PositionKind position = PositionKind::kRope;
   int32_t position_offset = 0;  // learned positions: row = position + offset (OPT: 2)

@@ -17,6 +17,7 @@ void visit_fields(Desc& d, Visitor& v) {
   v("attn_norm", d.attn_norm), v("mlp_norm", d.mlp_norm);
   v("q", d.q), v("k", d.k), v("v", d.v), v("o", d.o), v("q_norm", d.q_norm), v("k_norm", d.k_norm);
   v("gate", d.gate), v("up", d.up), v("down", d.down);
+  v("biases", d.biases);
   v("norm", d.norm), v("position", d.position), v("position_offset", d.position_offset), v("mlp", d.mlp);
   v("default_window", d.default_window), v("default_tied", d.default_tied);
 }

@@ -7,6 +7,7 @@ namespace qz {
 const ArchDesc kQwen2 = {.name = "qwen2",
                          .hf_class = "Qwen2ForCausalLM",
                          .model_type = "qwen2",
+                         .biases = "q k v",
                          .keys = {.window = "sliding_window", .use_window = "use_sliding_window"}};
 
 const ArchDesc kQwen3 = {.name = "qwen3",

@@ -3,6 +3,7 @@
 #include "model/model.h"
 
 #include "io/repository.h"
+#include "model/biases.h"
 #include "model/layout.h"
 
 namespace qz {
@@ -161,8 +162,9 @@ int64_t Model::find_module(std::string_view name) const {
 
 int64_t Model::parameters() const {
   int64_t sum = 0;
-  if (checkpoint_->tensors().empty()) {  // configuration only: biases of linear layers are not known
-    for (const Module& m : modules_) sum += m.can_quantize ? m.rows * m.cols : 0;
+  if (checkpoint_->tensors().empty()) {  // configuration only
+    for (const Module& m : modules_)
+      sum += (m.can_quantize ? m.rows * m.cols : 0) + (expects_bias(checkpoint_->config(), *arch_, m) ? m.rows : 0);
     for (const NeededTensor& t : list_others(config_, *arch_)) {
       int64_t n = 1;
       for (int64_t d : t.shape) n *= d;
