@@ -97,12 +97,17 @@ Result<std::vector<int32_t>> read_g_idx(const Part& part, int64_t cols, const Sc
   return g_idx;
 }
 
-Status check_readable(const Scheme& s, int64_t rows, int64_t cols) {
+Status check_sides(int64_t rows, int64_t cols) {
   constexpr int64_t kMaxSide = int64_t{1} << 32;
-  if (rows <= 0 || cols <= 0 || rows > kMaxSide || cols > kMaxSide)
+  if (rows <= 0 || cols <= 0 || rows > kMaxSide || cols > kMaxSide || rows > INT64_MAX / 64 / cols)
     return error(Code::kInvalidArgument, "matrix of shape [%lld, %lld]", static_cast<long long>(rows),
                  static_cast<long long>(cols));
-  if (s.code != CodeKind::kInt || s.bits < 2 || s.bits > 8 || s.group == 0 || s.group < kGroupTensor)
+  return {};
+}
+
+Status check_readable(const Scheme& s, int64_t rows, int64_t cols) {
+  QZ_TRY(check_sides(rows, cols));
+  if (!check_consistent(s).ok() || !s.is_grid() || s.bits < 2)
     return error(Code::kInvalidArgument, "scheme of code kind %d, bits %d, group %d", static_cast<int>(s.code), s.bits,
                  s.group);
   return {};
@@ -111,8 +116,9 @@ Status check_readable(const Scheme& s, int64_t rows, int64_t cols) {
 Status check_storable(std::string_view format, const Scheme& s, const std::vector<int32_t>& bits, int64_t rows,
                       int64_t cols) {
   const std::string label(format);
-  if (s.code != CodeKind::kInt)
-    return error(Code::kUnsupported, "%s: code kind %d, expected 0 (integer)", label.c_str(), static_cast<int>(s.code));
+  if (!s.is_grid() || s.activations != Activations::kNone)
+    return error(Code::kUnsupported, "%s: cannot store scheme %s, only integers with integer zero points along rows",
+                 label.c_str(), scheme_name(s).c_str());
   if (std::find(bits.begin(), bits.end(), s.bits) == bits.end()) {
     std::string expected;
     for (int32_t b : bits) expected += (expected.empty() ? "" : ", ") + std::to_string(b);

@@ -23,8 +23,9 @@ Status write_scales(const std::vector<float>& scales, Part* part);
 // g_idx part -> group of each column, each within [0, groups); empty if it is the natural order.
 Result<std::vector<int32_t>> read_g_idx(const Part& part, int64_t cols, const Scheme& scheme);
 
-// What decode asks before it computes with the scheme and the sides: both may come from a caller or a file.
-// kInvalidArgument.
+// What decode asks before it computes with the sides: they may come from a caller or a file. kInvalidArgument.
+Status check_sides(int64_t rows, int64_t cols);
+// The same, and that the scheme is one of integers with integer zero points along rows (Scheme::is_grid).
 Status check_readable(const Scheme& scheme, int64_t rows, int64_t cols);
 // What every format asks of a scheme that is to be stored: integer codes of one of `bits`, a group that it can store
 // and that divides cols (loaders refuse a short last group).

@@ -1,5 +1,4 @@
 // Linear layers whose weights stay as they are stored: rows become float32 inside the product, a piece at a time.
-#include <algorithm>
 #include <cassert>
 #include <cstring>
 
@@ -10,24 +9,8 @@
 namespace qz {
 namespace {
 
-// Columns [c0, c1) of row r, the values that dequantize_row gives.
 void fetch_quantized(const void* self, int64_t r, int64_t c0, int64_t c1, float* out) {
-  const QMatrix& q = *static_cast<const QMatrix*>(self);
-  const uint8_t* codes = q.codes.data() + r * q.cols;
-  if (!q.g_idx.empty()) {
-    for (int64_t c = c0; c < c1; ++c) {
-      const int64_t g = q.group_of(c);
-      out[c - c0] = q.scale(r, g) * static_cast<float>(codes[c] - q.zero(r, g));
-    }
-    return;
-  }
-  const int64_t size = q.scheme.group_size(q.cols);
-  for (int64_t c = c0; c < c1;) {
-    const int64_t g = c / size, end = std::min(c1, (g + 1) * size);
-    const float scale = q.scale(r, g);
-    const int32_t zero = q.zero(r, g);
-    for (; c < end; ++c) out[c - c0] = scale * static_cast<float>(codes[c] - zero);
-  }
+  dequantize_part(*static_cast<const QMatrix*>(self), r, c0, c1, out);
 }
 
 }  // namespace

@@ -1,66 +1,96 @@
 #include "packed/scheme.h"
 
-#include <charconv>
+#include "packed/block_code.h"
 
 namespace qz {
-
-Status check_scheme(const Scheme& s) {
-  if (s.code != CodeKind::kInt)
-    return error(Code::kUnsupported, "scheme: code kind %d, expected 0 (integer)", static_cast<int>(s.code));
-  if (s.bits != 2 && s.bits != 3 && s.bits != 4 && s.bits != 8)
-    return error(Code::kInvalidArgument, "scheme: bits %d, expected 2, 3, 4 or 8", s.bits);
-  if (s.group != kGroupRow && s.group != kGroupTensor && (s.group < 16 || s.group > 1024 || s.group % 8 != 0))
-    return error(Code::kInvalidArgument,
-                 "scheme: group %d, expected a multiple of 8 from 16 to 1024, -1 (row) or -2 (tensor)", s.group);
-  if (s.scale != DType::kNone && !is_float(s.scale))
-    return error(Code::kInvalidArgument, "scheme: scales of type %s, expected F16, BF16 or F32", dtype_name(s.scale));
-  return {};
-}
-
 namespace {
 
-// Takes a decimal number off the front of *text; false if there is none or it does not fit.
-bool take_number(std::string_view* text, int32_t* out) {
-  const auto [end, ec] = std::from_chars(text->data(), text->data() + text->size(), *out);
-  if (ec != std::errc() || (*text)[0] == '-') return false;
-  text->remove_prefix(static_cast<size_t>(end - text->data()));
-  return true;
-}
+bool power_of_two(int32_t v) { return v > 0 && (v & (v - 1)) == 0; }
 
-bool take_word(std::string_view* text, std::string_view word) {
-  if (text->substr(0, word.size()) != word) return false;
-  text->remove_prefix(word.size());
-  return true;
+Status wrong(const char* what, int32_t found, const char* expected) {
+  return error(Code::kInvalidArgument, "scheme: %s %d, expected %s", what, found, expected);
 }
 
 }  // namespace
 
-Result<Scheme> scheme_preset(std::string_view name) {
-  Scheme s;
-  s.group = kGroupRow;
-  std::string_view rest = name == "int8" ? std::string_view("w8") : name;
-  bool ok = take_word(&rest, "w") && take_number(&rest, &s.bits);
-  if (ok && take_word(&rest, "g"))
-    ok = take_number(&rest, &s.group);
-  else if (ok && take_word(&rest, "tensor"))
-    s.group = kGroupTensor;
-  else if (ok)
-    take_word(&rest, "row");
-  if (ok && take_word(&rest, "a")) s.symmetric = false;
-  if (!ok || !rest.empty())
-    return error(Code::kInvalidArgument, "scheme '%.64s': expected w<bits>[g<columns>|row|tensor][a], as in w4g128",
-                 std::string(name).c_str());
-  if (Status status = check_scheme(s); !status.ok()) return status.with_prefix(std::string(name.substr(0, 64)));
-  return s;
+int64_t Scheme::scale_count(int64_t rows, int64_t cols) const {
+  if (is_block()) return 0;
+  if (group == kGroupTensor) return 1;
+  switch (grouping) {
+    case Grouping::kRow:
+      break;
+    case Grouping::kFlat:
+    case Grouping::kStrided:
+      return (rows * cols + group - 1) / group;
+    case Grouping::kTile:
+      return (rows + group - 1) / group * groups(cols);
+  }
+  return rows * groups(cols);
 }
 
-std::string scheme_name(const Scheme& s) {
-  std::string name = "w";
-  name += std::to_string(s.bits);
-  if (s.group == kGroupTensor) name += "tensor";
-  if (s.group > 0) name.append("g").append(std::to_string(s.group));
-  if (!s.symmetric) name += "a";
-  return name;
+Status check_consistent(const Scheme& s) {
+  if (s.is_block()) {
+    const BlockCode* block = find_block_code(s.code);
+    if (!block) return error(Code::kUnsupported, "scheme: block code %d is not known", static_cast<int>(s.code));
+    Scheme expected;
+    expected.code = s.code;
+    expected.bits = block->bits;
+    expected.group = block->elements;
+    expected.scale = s.scale;
+    expected.compute = s.compute;
+    if (s != expected)
+      return error(Code::kInvalidArgument, "scheme: code %s has its own bits, groups and zero points", block->name);
+    return {};
+  }
+  if (s.bits < 1 || s.bits > 8) return wrong("bits", s.bits, "1 to 8");
+  if (s.group == 0 || s.group < kGroupTensor) return wrong("group", s.group, "a number of weights, -1 or -2");
+  if (s.grouping < Grouping::kRow || s.grouping > Grouping::kTile)
+    return wrong("grouping", static_cast<int32_t>(s.grouping), "0 to 3");
+  if (s.grouping != Grouping::kRow && s.group < 0) return wrong("group", s.group, "a number of weights");
+  if (s.activations < Activations::kNone || s.activations > Activations::kOutliers)
+    return wrong("activations", static_cast<int32_t>(s.activations), "0 to 3");
+  if (s.nested < 0) return wrong("nested", s.nested, "0 or the scales in a block");
+  if (s.float_zero && (s.symmetric || s.code != CodeKind::kInt))
+    return error(Code::kInvalidArgument, "scheme: float zero points are of asymmetric integers");
+  switch (s.code) {
+    case CodeKind::kInt:
+      return {};
+    case CodeKind::kNf4:
+    case CodeKind::kFp4:
+      if (s.bits != 4) return wrong("bits", s.bits, "4 of this code");
+      break;
+    case CodeKind::kFp8:
+      if (s.bits != 8) return wrong("bits", s.bits, "8 of this code");
+      break;
+    case CodeKind::kLlmInt8:
+      if (s.bits != 8 || s.group != kGroupRow)
+        return error(Code::kInvalidArgument, "scheme: LLM.int8 is 8 bits per row, found %d bits, group %d", s.bits,
+                     s.group);
+      break;
+    default:
+      return error(Code::kUnsupported, "scheme: code kind %d is not known", static_cast<int>(s.code));
+  }
+  if (!s.symmetric) return error(Code::kInvalidArgument, "scheme: only integers have zero points");
+  return {};
+}
+
+Status check_scheme(const Scheme& s) {
+  QZ_TRY(check_consistent(s));
+  if (s.scale != DType::kNone && !is_float(s.scale))
+    return error(Code::kInvalidArgument, "scheme: scales of type %s, expected F16, BF16 or F32", dtype_name(s.scale));
+  if (s.is_block()) return {};
+  if (s.grouping == Grouping::kStrided) return wrong("grouping", 2, "0: groups along rows");
+  if (s.grouping == Grouping::kFlat) {
+    if (s.group < 32 || s.group > 4096 || !power_of_two(s.group))
+      return wrong("group", s.group, "a power of two from 32 to 4096");
+    return {};
+  }
+  if (s.code == CodeKind::kInt && s.bits != 2 && s.bits != 3 && s.bits != 4 && s.bits != 8 &&
+      !(s.bits == 1 && s.float_zero))
+    return wrong("bits", s.bits, "2, 3, 4 or 8");
+  if (s.group != kGroupRow && s.group != kGroupTensor && (s.group < 16 || s.group > 1024 || s.group % 8 != 0))
+    return wrong("group", s.group, "a multiple of 8 from 16 to 1024, -1 (row) or -2 (tensor)");
+  return {};
 }
 
 }  // namespace qz

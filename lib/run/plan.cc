@@ -40,6 +40,12 @@ bool glob_match(std::string_view glob, std::string_view text) {
 
 namespace {
 
+// What each method makes.
+Status check_method(Method method, const Scheme& scheme) {
+  if (method == Method::kKeep || scheme.is_grid()) return {};
+  return error(Code::kUnsupported, "no method makes codes of scheme %s", scheme_name(scheme).c_str());
+}
+
 bool rule_covers(const Rule& rule, const Module& module) {
   if (rule.glob == "*") return module.layer >= 0;
   return glob_match(rule.glob, module.name);
@@ -60,6 +66,7 @@ Plan::Plan(ModelPtr model) : model_(std::move(model)) {
 
 Status Plan::add_rule(Rule rule) {
   if (rule.method != Method::kKeep) QZ_TRY(check_scheme(rule.scheme));
+  QZ_TRY(check_method(rule.method, rule.scheme));
   const auto& modules = model_->modules();
   if (std::none_of(modules.begin(), modules.end(), [&](const Module& m) { return rule_covers(rule, m); }))
     return error(Code::kInvalidArgument, "rule '%s' matches none of the %zu linear layers (the first is '%s')",

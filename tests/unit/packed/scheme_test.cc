@@ -61,6 +61,46 @@ TEST(Scheme, WrongPresetsAreRefusedWithTheirName) {
   EXPECT_NE(scheme_preset("w4g12").status().text().find("group 12,"), std::string::npos);
 }
 
+TEST(Scheme, CodesOtherThanIntegersHaveNames) {
+  for (const char* name :
+       {"nf4",     "nf4-dq",  "nf4b128", "nf4b4096-dq",   "fp4",      "fp4-dq", "fp8",    "fp8tensor",
+        "fp8b128", "fp8g128", "fp8-a8",  "fp8tensor-a8s", "llm-int8", "w4g64f", "w1g64f", "w8f",
+        "w8a8",    "w8a8s",   "w8aa8",   "w4g128a8",      "q4_0",     "q8_0"}) {
+    Result<Scheme> s = scheme_preset(name);
+    ASSERT_TRUE(s.ok()) << name << ": " << s.status().text();
+    EXPECT_EQ(scheme_name(*s), name);
+  }
+  EXPECT_EQ(scheme_preset("nf4")->grouping, Grouping::kFlat);
+  EXPECT_EQ(scheme_preset("nf4-dq")->nested, 256);
+  EXPECT_EQ(scheme_preset("fp8b128")->grouping, Grouping::kTile);
+  EXPECT_TRUE(scheme_preset("w8a8")->symmetric);
+  EXPECT_FALSE(scheme_preset("w8aa8")->symmetric);
+  EXPECT_EQ(scheme_preset("w8a8s")->activations, Activations::kTensor);
+  for (const char* name : {"nf4b", "nf4b48", "nf4b16", "nf4-", "nf5", "fp8b", "fp8-", "fp8-a", "llm-int8x", "w1g64",
+                           "w4fa", "w4a8x", "q4_9", "Q4_0", "nf4b64-dq "})
+    EXPECT_FALSE(scheme_preset(name).ok()) << name;
+}
+
+TEST(Scheme, FieldsThatContradictEachOtherAreRefused) {
+  Scheme s = *scheme_preset("nf4");
+  s.bits = 3;
+  EXPECT_FALSE(check_consistent(s).ok());
+  s = *scheme_preset("nf4");
+  s.symmetric = false;
+  EXPECT_FALSE(check_consistent(s).ok());
+  s = *scheme_preset("llm-int8");
+  s.group = 64;
+  EXPECT_FALSE(check_consistent(s).ok());
+  s = *scheme_preset("w4g64f");
+  s.symmetric = true;
+  EXPECT_FALSE(check_consistent(s).ok());
+  s = *scheme_preset("q4_0");
+  s.group = 64;
+  EXPECT_FALSE(check_consistent(s).ok());
+  s.code = static_cast<CodeKind>(kFirstBlock + 77);
+  EXPECT_EQ(check_consistent(s).code(), Code::kUnsupported);
+}
+
 TEST(Scheme, LimitsOfTheGroup) {
   Scheme s;
   for (int32_t good : {16, 24, 1024, kGroupRow, kGroupTensor}) {
