@@ -35,7 +35,7 @@ void add_plan_cases(Cases* cases) {
      "{\"rules\": [{\"glob\": \"*.experts.*\"}]}");
   pl("PL03 the tied head by name", "'lm_head' is tied to the embedding", "{\"rules\": [{\"glob\": \"lm_head\"}]}",
      unsupported);
-  pl("PL04 unknown scheme", "scheme 'nf4': expected w<bits>", rule("\"scheme\": \"nf4\""));
+  pl("PL04 unknown scheme", "scheme 'nf5': expected w<bits>", rule("\"scheme\": \"nf5\""));
   pl("PL04 scheme of 5 bits", "w5g128: scheme: bits 5", rule("\"scheme\": \"w5g128\""));
   pl("PL04 scheme of 10^20 bits", "scheme 'w100000000000000000000': expected",
      rule("\"scheme\": \"w100000000000000000000\""));
