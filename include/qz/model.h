@@ -29,7 +29,7 @@ typedef struct qz_module_info {
   int32_t quantized;    /* 1: stored or held as codes */
   int32_t bits;         /* of its codes; 0 if not quantized */
   const char *name;     /* "model.layers.0.self_attn.q_proj" */
-  const char *role;     /* "q" "k" "v" "o" "gate" "up" "down" "head" */
+  const char *role;     /* "q" "k" "v" "o" "gate" "up" "down" "head"; fused: "qkv" "gate_up" */
   int64_t layer;        /* -1: the head */
   int64_t rows, cols;   /* output features, input features */
   int64_t group;        /* columns that share a scale; -1 row, -2 tensor; 0 if not quantized */

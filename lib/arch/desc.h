@@ -6,48 +6,97 @@
 namespace qz {
 
 enum class NormKind : int32_t { kRms, kLayer };
-enum class PositionKind : int32_t { kRope, kLearned };
+enum class PositionKind : int32_t { kRope, kLearned, kAlibi };
 enum class MlpKind : int32_t { kGated, kPlain };  // down(act(gate x) * up x)  |  down(act(up x))
+enum class QkvOrder : int32_t {
+  kJoined,
+  kGrouped
+};  // rows of a fused qkv: all q, all k, all v  |  for each head of k:
+    // the heads of q that read it, k, v
+enum class RopePairs : int32_t {
+  kHalves,
+  kNeighbours
+};                                                    // dimensions that rotate together: (i, i + half) | (2i, 2i + 1)
+enum class Scoring : int32_t { kSoftmax, kSigmoid };  // of the router's outputs
+enum class Mask : int32_t { kCausal, kFull };         // what a position sees: those before it | all (encoders)
 
-// Keys of config.json where families differ; "" = the family has none.
+// Keys of config.json where families differ; "" = the family has none; "a|b": the first one that is there.
 struct ConfigKeys {
   std::string_view hidden = "hidden_size", layers = "num_hidden_layers", vocab = "vocab_size";
   std::string_view heads = "num_attention_heads", kv_heads = "num_key_value_heads", head_dim = "head_dim";
+  std::string_view one_kv_head = "";  // bool; true: all heads share one k and v (Falcon)
   std::string_view intermediate = "intermediate_size", max_seq = "max_position_embeddings";
   std::string_view activation = "hidden_act";
-  std::string_view norm_eps = "rms_norm_eps";  // "": 1e-5, PyTorch's LayerNorm
-  std::string_view embed_dim = "";             // width of the embedding when it is projected (OPT-350m)
-  std::string_view norm_first =
-      "";  // bool; false: norms follow the residual additions, none after the last block (OPT)
-  std::string_view no_final_norm = "";  // bool; true: no norm after the last block (OPT)
-  std::string_view window = "";         // tokens of sliding attention; null = full
-  std::string_view use_window = "";     // bool, false when absent: does the window count at all (Qwen)
+  std::string_view norm_eps = "rms_norm_eps";
+  std::string_view embed_dim = "";        // width of the embedding when it is projected (OPT-350m)
+  std::string_view norm_first = "";       // bool; false: norms follow the residual additions, none after the last block
+  std::string_view no_final_norm = "";    // bool; true: no norm after the last block (OPT)
+  std::string_view residual_normed = "";  // bool; true: what is added to is the normed stream (BLOOM)
+  std::string_view parallel = "";         // bool: attention and MLP read the same stream
+  std::string_view alibi = "";            // bool; true: ALiBi instead of the table's kind of positions (Falcon)
+  std::string_view window = "";           // tokens of sliding attention; null = full
+  std::string_view use_window = "";       // bool, false when absent: does the window count at all (Qwen)
+  std::string_view window_pattern = "";   // every n-th layer is full where layer_types is absent (Gemma 3)
+  std::string_view local_theta = "";      // rotary base of the layers with a window (Gemma 3)
+  std::string_view rope_theta = "rope_theta", rope_partial = "partial_rotary_factor";
+  std::string_view scale_scores = "";    // bool; false: scores are not divided by sqrt(head_dim) (GPT-2)
+  std::string_view scale_by_layer = "";  // bool; true: scores are divided by the number of the layer, from 1 (GPT-2)
+  std::string_view query_scalar = "";    // scores are divided by its root instead of head_dim's (Gemma)
+  std::string_view score_cap = "";       // scores s become cap * tanh(s / cap); null = none (Gemma 2)
+  std::string_view logit_cap = "";       // the same for logits
 };
 
 // Tensor names without ".weight"/".bias"; {} in `layer` is the block number; names inside a block are relative to it.
-// A bias exists or not: the file says. An empty name means that the family has no such part.
+// A bias of a linear layer exists or not: the file says. An empty name means that the family has no such part.
 struct ArchDesc {
   std::string_view name;        // "llama": what qz calls it
   std::string_view hf_class;    // "LlamaForCausalLM": config.json "architectures"
   std::string_view model_type;  // "llama": config.json "model_type", used when architectures is absent
+  // Conditions that config.json must meet, "key=value, key=value", value as JSON. Of the tables with one hf_class, the
+  // one with most conditions that hold is taken.
+  std::string_view when = "";
 
+  // In front of every name but the head's; files without it are read too (as saved from the model without its head).
+  std::string_view prefix = "";
   std::string_view layer = "model.layers.{}";
   std::string_view embed = "model.embed_tokens", positions = "", final_norm = "model.norm", head = "lm_head";
   std::string_view project_in = "", project_out = "";
-  std::string_view attn_norm = "input_layernorm", mlp_norm = "post_attention_layernorm";
+  std::string_view embed_norm = "";  // of the embeddings, before the first block
+  std::string_view attn_norm = "input_layernorm", mlp_norm = "post_attention_layernorm";  // mlp_norm "" in parallel
+                                                                                          // blocks: the same
+  std::string_view attn_post_norm = "", mlp_post_norm = "";  // of what attention and MLP give, before it is added
   std::string_view q = "self_attn.q_proj", k = "self_attn.k_proj", v = "self_attn.v_proj", o = "self_attn.o_proj";
+  std::string_view qkv = "";  // q, k and v in one; their names do not count then
   std::string_view q_norm = "", k_norm = "";
   std::string_view gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
+  std::string_view gate_up = "";  // gate, then up, in one; their names do not count then
 
   // Roles of the linear layers that have a bias, for estimates from config.json alone; files speak for themselves.
   std::string_view biases = "";  // "q k v"
 
   NormKind norm = NormKind::kRms;
+  double norm_offset = 0;  // norms multiply by weight + offset (Gemma: 1)
   PositionKind position = PositionKind::kRope;
   int32_t position_offset = 0;  // learned positions: row = position + offset (OPT: 2)
+  RopePairs rope_pairs = RopePairs::kHalves;
+  bool alibi_scaled = false;  // ALiBi is added before the scores are divided, its slopes in bfloat16 (Falcon)
+  QkvOrder qkv_order = QkvOrder::kJoined;
   MlpKind mlp = MlpKind::kGated;
-  int32_t default_window = 0;  // sliding attention when keys.window is absent (Mistral: 4096); 0 = full
-  bool default_tied = false;   // tie_word_embeddings when the config does not say (transformers: OPT true, llama false)
+  bool parallel = false;      // attention and MLP read the same stream; keys.parallel says otherwise
+  bool transposed = false;    // linear layers in blocks are stored [in, out] (GPT-2's Conv1D)
+  bool embed_scaled = false;  // embeddings times sqrt(hidden) (Gemma)
+  // Where config.json is silent:
+  std::string_view default_activation = "silu";
+  double default_eps = 1e-6;
+  int32_t default_window = 0;          // sliding attention when keys.window is absent (Mistral: 4096); 0 = full
+  int32_t default_window_pattern = 0;  // every n-th layer is full (Gemma 2: 2, Gemma 3: 6); 0 = none is
+  bool default_tied = false;           // tie_word_embeddings (transformers: OPT true, llama false)
+  int32_t default_kv_heads = 0;        // 0: as many as heads
+  int32_t default_max_seq = 0;         // 0: the key is required
+  int32_t intermediate_factor = 0;     // intermediate / hidden; 0: the key is required
+  double default_rope_partial = 1;
+  double default_theta = 10000;
+  double default_local_theta = 0;  // 0: layers with a window rotate like the others
   ConfigKeys keys = {};
 };
 

@@ -1,6 +1,6 @@
 // Descriptions as JSON. Each field of ArchDesc is named once, in visit_fields; reading, writing and the list of known
 // keys follow.
-#include <limits>
+#include <cmath>
 #include <list>
 
 #include "arch/list.h"
@@ -11,38 +11,68 @@ namespace {
 // Calls v(name, field) for every field of `d`, which is an ArchDesc, const or not.
 template <class Desc, class Visitor>
 void visit_fields(Desc& d, Visitor& v) {
-  v("name", d.name), v("hf_class", d.hf_class), v("model_type", d.model_type);
-  v("layer", d.layer), v("embed", d.embed), v("positions", d.positions), v("final_norm", d.final_norm);
-  v("head", d.head), v("project_in", d.project_in), v("project_out", d.project_out);
-  v("attn_norm", d.attn_norm), v("mlp_norm", d.mlp_norm);
-  v("q", d.q), v("k", d.k), v("v", d.v), v("o", d.o), v("q_norm", d.q_norm), v("k_norm", d.k_norm);
-  v("gate", d.gate), v("up", d.up), v("down", d.down);
+  v("name", d.name), v("hf_class", d.hf_class), v("model_type", d.model_type), v("when", d.when);
+  v("prefix", d.prefix), v("layer", d.layer), v("embed", d.embed), v("positions", d.positions);
+  v("final_norm", d.final_norm), v("head", d.head), v("project_in", d.project_in), v("project_out", d.project_out);
+  v("embed_norm", d.embed_norm), v("attn_norm", d.attn_norm), v("mlp_norm", d.mlp_norm);
+  v("attn_post_norm", d.attn_post_norm), v("mlp_post_norm", d.mlp_post_norm);
+  v("q", d.q), v("k", d.k), v("v", d.v), v("o", d.o), v("qkv", d.qkv), v("q_norm", d.q_norm), v("k_norm", d.k_norm);
+  v("gate", d.gate), v("up", d.up), v("down", d.down), v("gate_up", d.gate_up);
   v("biases", d.biases);
-  v("norm", d.norm), v("position", d.position), v("position_offset", d.position_offset), v("mlp", d.mlp);
-  v("default_window", d.default_window), v("default_tied", d.default_tied);
+  v("norm", d.norm), v("norm_offset", d.norm_offset), v("position", d.position);
+  v("position_offset", d.position_offset), v("rope_pairs", d.rope_pairs), v("alibi_scaled", d.alibi_scaled);
+  v("qkv_order", d.qkv_order), v("mlp", d.mlp), v("parallel", d.parallel), v("transposed", d.transposed);
+  v("embed_scaled", d.embed_scaled);
+  v("default_activation", d.default_activation), v("default_eps", d.default_eps);
+  v("default_window", d.default_window), v("default_tied", d.default_tied), v("default_kv_heads", d.default_kv_heads);
+  v("default_max_seq", d.default_max_seq), v("intermediate_factor", d.intermediate_factor);
+  v("default_rope_partial", d.default_rope_partial), v("default_theta", d.default_theta);
+  v("default_window_pattern", d.default_window_pattern), v("default_local_theta", d.default_local_theta);
 }
 
 template <class Keys, class Visitor>
 void visit_keys(Keys& k, Visitor& v) {
   v("hidden", k.hidden), v("layers", k.layers), v("heads", k.heads), v("kv_heads", k.kv_heads);
-  v("head_dim", k.head_dim), v("intermediate", k.intermediate), v("vocab", k.vocab), v("max_seq", k.max_seq);
-  v("norm_eps", k.norm_eps), v("activation", k.activation), v("embed_dim", k.embed_dim);
-  v("norm_first", k.norm_first), v("no_final_norm", k.no_final_norm), v("window", k.window);
-  v("use_window", k.use_window);
+  v("head_dim", k.head_dim), v("one_kv_head", k.one_kv_head), v("intermediate", k.intermediate), v("vocab", k.vocab);
+  v("max_seq", k.max_seq), v("norm_eps", k.norm_eps), v("activation", k.activation), v("embed_dim", k.embed_dim);
+  v("norm_first", k.norm_first), v("no_final_norm", k.no_final_norm), v("residual_normed", k.residual_normed);
+  v("parallel", k.parallel), v("alibi", k.alibi), v("window", k.window), v("use_window", k.use_window);
+  v("window_pattern", k.window_pattern), v("local_theta", k.local_theta), v("rope_theta", k.rope_theta);
+  v("rope_partial", k.rope_partial), v("scale_scores", k.scale_scores), v("scale_by_layer", k.scale_by_layer);
+  v("query_scalar", k.query_scalar), v("score_cap", k.score_cap), v("logit_cap", k.logit_cap);
 }
 
-const char* word(NormKind v) { return v == NormKind::kRms ? "rms" : "layer"; }
-const char* word(PositionKind v) { return v == PositionKind::kRope ? "rope" : "learned"; }
-const char* word(MlpKind v) { return v == MlpKind::kGated ? "gated" : "plain"; }
+using Words = std::vector<const char*>;  // of an enumeration, by value
+const Words& words_of(NormKind) {
+  static const Words words = {"rms", "layer"};
+  return words;
+}
+const Words& words_of(PositionKind) {
+  static const Words words = {"rope", "learned", "alibi"};
+  return words;
+}
+const Words& words_of(MlpKind) {
+  static const Words words = {"gated", "plain"};
+  return words;
+}
+const Words& words_of(QkvOrder) {
+  static const Words words = {"joined", "grouped"};
+  return words;
+}
+const Words& words_of(RopePairs) {
+  static const Words words = {"halves", "neighbours"};
+  return words;
+}
 
 struct Writer {
   Json out = Json::object();
   void operator()(const char* name, std::string_view v) { out[name] = std::string(v); }
   void operator()(const char* name, int32_t v) { out[name] = v; }
   void operator()(const char* name, bool v) { out[name] = v; }
+  void operator()(const char* name, double v) { out[name] = v; }
   template <class Enum>
   void operator()(const char* name, Enum v) {
-    out[name] = word(v);
+    out[name] = words_of(v)[static_cast<size_t>(v)];
   }
 };
 
@@ -83,19 +113,26 @@ struct Reader {
     if (!v->is_boolean()) return wrong(name, "true or false");
     field = v->get<bool>();
   }
+  void operator()(const char* name, double& field) {
+    const Json* v = value(name);
+    if (v == nullptr) return;
+    if (!v->is_number() || !(std::abs(v->get<double>()) <= 1e30)) return wrong(name, "a number up to 1e30");
+    field = v->get<double>();
+  }
   template <class Enum>
   void operator()(const char* name, Enum& field) {
     const Json* v = value(name);
     if (v == nullptr) return;
-    const char* first = word(Enum{0});
-    const char* second = word(Enum{1});
-    if (v->is_string() && v->get<std::string>() == first) {
-      field = Enum{0};
-    } else if (v->is_string() && v->get<std::string>() == second) {
-      field = Enum{1};
-    } else {
-      wrong(name, (std::string("\"") + first + "\" or \"" + second + "\"").c_str());
+    const Words& words = words_of(field);
+    std::string expected;
+    for (size_t i = 0; i < words.size(); ++i) {
+      if (v->is_string() && v->get<std::string>() == words[i]) {
+        field = static_cast<Enum>(i);
+        return;
+      }
+      expected += std::string(i == 0 ? "\"" : i + 1 == words.size() ? " or \"" : ", \"") + words[i] + "\"";
     }
+    wrong(name, expected.c_str());
   }
   // Keys of the JSON that no field has.
   Status finish() {
@@ -110,21 +147,34 @@ struct Reader {
 };
 
 Status check_desc(const ArchDesc& d) {
-  const std::string_view required[] = {d.name, d.embed, d.q, d.k, d.v, d.o, d.up, d.down};
-  for (std::string_view name : required) {
-    if (name.empty())
-      return error(Code::kInvalidArgument, "arch_json: name, embed, q, k, v, o, up and down must not be empty");
+  const bool fused_qkv = !d.qkv.empty(), fused_up = !d.gate_up.empty();
+  const std::pair<const char*, bool> missing[] = {
+      {"name", d.name.empty()},
+      {"embed", d.embed.empty()},
+      {"q", !fused_qkv && d.q.empty()},
+      {"k", !fused_qkv && d.k.empty()},
+      {"v", !fused_qkv && d.v.empty()},
+      {"o", d.o.empty()},
+      {"up", !fused_up && d.up.empty()},
+      {"down", d.down.empty()},
+      {"gate", !fused_up && d.mlp == MlpKind::kGated && d.gate.empty()},
+      {"positions", d.position == PositionKind::kLearned && d.positions.empty()},
+      {"attn_norm", d.attn_norm.empty() && d.attn_post_norm.empty()},
+      {"mlp_norm", !d.parallel && d.mlp_norm.empty() && d.mlp_post_norm.empty()}};
+  for (const auto& [name, is_missing] : missing) {
+    if (is_missing) return error(Code::kInvalidArgument, "arch_json: '%s' must not be empty", name);
+  }
+  if (fused_up && d.mlp != MlpKind::kGated) {
+    return error(Code::kInvalidArgument, "arch_json: 'gate_up' needs 'mlp' to be \"gated\"");
+  }
+  if (!d.when.empty() && d.when.find('=') == std::string_view::npos) {
+    return error(Code::kInvalidArgument, "arch_json: 'when' must be key=value pairs, found \"%s\"",
+                 std::string(d.when).c_str());
   }
   const size_t slot = d.layer.find("{}");
   if (slot == std::string_view::npos || d.layer.find("{}", slot + 2) != std::string_view::npos) {
     return error(Code::kInvalidArgument, "arch_json: 'layer' must contain {} once, found \"%s\"",
                  std::string(d.layer).c_str());
-  }
-  if (d.mlp == MlpKind::kGated && d.gate.empty()) {
-    return error(Code::kInvalidArgument, "arch_json: 'gate' must not be empty when 'mlp' is \"gated\"");
-  }
-  if (d.position == PositionKind::kLearned && d.positions.empty()) {
-    return error(Code::kInvalidArgument, "arch_json: 'positions' must not be empty when 'position' is \"learned\"");
   }
   return {};
 }

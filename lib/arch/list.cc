@@ -3,17 +3,47 @@
 #include "arch/tables.h"
 
 namespace qz {
+namespace {
+
+std::string trim(std::string_view text) {
+  const size_t first = text.find_first_not_of(' ');
+  return first == std::string_view::npos ? "" : std::string(text.substr(first, text.find_last_not_of(' ') + 1 - first));
+}
+
+// How many conditions `when` has; -1 if one of them does not hold.
+int count_conditions(std::string_view when, const Json& config) {
+  int count = 0;
+  while (!when.empty()) {
+    const size_t comma = when.find(','), equals = when.find('=');
+    const std::string key = trim(when.substr(0, equals));
+    const std::string value =
+        trim(when.substr(equals + 1, comma == std::string_view::npos ? comma : comma - equals - 1));
+    const auto found = config.find(key);
+    if (found == config.end() || found->dump(-1, ' ', true, Json::error_handler_t::replace) != value) return -1;
+    ++count;
+    when = comma == std::string_view::npos ? "" : when.substr(comma + 1);
+  }
+  return count;
+}
+
+}  // namespace
 
 const std::vector<const ArchDesc*>& architectures() {
-  static const std::vector<const ArchDesc*> all = {&kLlama, &kMistral, &kOpt, &kQwen2, &kQwen3};
+  static const std::vector<const ArchDesc*> all = {&kBloom,   &kFalcon, &kFalcon11b, &kFalcon40b, &kFalconRw,
+                                                   &kGemma,   &kGemma2, &kGemma3,    &kGpt2,      &kLlama,
+                                                   &kMistral, &kOpt,    &kPhi3,      &kQwen2,     &kQwen3};
   return all;
 }
 
-const ArchDesc* find_architecture(std::string_view hf_class, std::string_view model_type) {
+const ArchDesc* find_architecture(std::string_view hf_class, std::string_view model_type, const Json& config) {
+  const ArchDesc* best = nullptr;
+  int most = -1;
   for (const ArchDesc* desc : architectures()) {
-    if (hf_class.empty() ? desc->model_type == model_type : desc->hf_class == hf_class) return desc;
+    if (hf_class.empty() ? desc->model_type != model_type : desc->hf_class != hf_class) continue;
+    const int count = count_conditions(desc->when, config);
+    if (count > most) best = desc, most = count;
   }
-  return nullptr;
+  return best;
 }
 
 }  // namespace qz

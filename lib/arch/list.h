@@ -11,8 +11,15 @@
 
 namespace qz {
 
-const std::vector<const ArchDesc*>& architectures();                                        // sorted by name
-const ArchDesc* find_architecture(std::string_view hf_class, std::string_view model_type);  // nullptr: unknown
+const std::vector<const ArchDesc*>& architectures();  // sorted by name
+// The table for a class, or, without one, for a model_type; `config` decides between variants (ArchDesc::when).
+// nullptr: unknown.
+const ArchDesc* find_architecture(std::string_view hf_class, std::string_view model_type,
+                                  const Json& config = Json::object());
+
+// The same description with `prefix` in front of every name that ArchDesc::prefix is meant for, whose own is dropped.
+// The returned pointer owns its strings and keeps `desc`.
+std::shared_ptr<const ArchDesc> with_prefix(std::shared_ptr<const ArchDesc> desc, const std::string& prefix);
 
 // A description in JSON: the fields of ArchDesc by name (enums as "rms" "layer" "rope" "learned" "gated" "plain";
 // "base": the name of a table to start from). Unknown keys are errors. The returned pointer owns its strings.

@@ -4,9 +4,19 @@
 
 namespace qz {
 
+extern const ArchDesc kBloom;
+extern const ArchDesc kFalcon;
+extern const ArchDesc kFalcon11b;
+extern const ArchDesc kFalcon40b;
+extern const ArchDesc kFalconRw;
+extern const ArchDesc kGemma;
+extern const ArchDesc kGemma2;
+extern const ArchDesc kGemma3;
+extern const ArchDesc kGpt2;
 extern const ArchDesc kLlama;
 extern const ArchDesc kMistral;
 extern const ArchDesc kOpt;
+extern const ArchDesc kPhi3;
 extern const ArchDesc kQwen2;
 extern const ArchDesc kQwen3;
 

@@ -20,7 +20,7 @@ constexpr uint32_t kRowsATask = 8;
 
 // Windows beyond what a model was trained for say nothing, except where the positions are scaled by the length at hand.
 int64_t position_limit(const Model& model) {
-  const bool dynamic = model.arch().position == PositionKind::kRope && model.config().rope.kind == RopeKind::kDynamic;
+  const bool dynamic = model.config().position == PositionKind::kRope && model.config().rope.kind == RopeKind::kDynamic;
   return dynamic ? int64_t{1} << 30 : model.config().max_seq;
 }
 
@@ -34,7 +34,7 @@ struct Runner {  // one of the two models
 Result<Runner> make_runner(const Model& model, int64_t longest) {
   QZ_ASSIGN(Ends ends, Ends::load(model));
   Runner runner{&model, std::move(ends), RopeTable(), {}};
-  if (model.arch().position == PositionKind::kRope) runner.rope = make_rope_table(model.config(), longest);
+  runner.rope = make_rope_table(model.config(), longest);
   return runner;
 }
 

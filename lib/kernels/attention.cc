@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/checked.h"
@@ -14,13 +15,13 @@ constexpr int64_t kQueryBlock = 96, kKeyBlock = 64, kDepth = 128;
 constexpr int64_t kFewQueries = 4;
 
 struct Head {
+  const HeadShape& shape;
   const float* q;
   int64_t q_stride;
   const float* k;
+  int64_t k_stride;
   const float* v;
-  int64_t kv_stride;
-  int64_t head_dim;
-  float scale;
+  int64_t v_stride;
   float* out;
   int64_t out_stride;
 };
@@ -30,12 +31,13 @@ void attend_one(const Head& h, int64_t query, int64_t begin, int64_t end, float*
   const Engine& e = engine();
   const int64_t n = end - begin;
   std::fill(scores, scores + n, 0.0f);
-  e.gemm->dots(h.q + query * h.q_stride, h.q_stride, 1, h.k + begin * h.kv_stride, h.kv_stride, n, h.head_dim, scores,
+  e.gemm->dots(h.q + query * h.q_stride, h.q_stride, 1, h.k + begin * h.k_stride, h.k_stride, n, h.shape.dim, scores,
                n);
-  e.ops->scale(scores, h.scale, n);
+  e.ops->scale(scores, h.shape.scale, n);
+  adjust_scores(h.shape, begin, n, scores);
   const float sum = e.ops->exp_minus(scores, e.ops->max(scores, n), n, scores);
   e.ops->scale(scores, 1.0f / sum, n);
-  e.gemm->combine(scores, h.v + begin * h.kv_stride, h.kv_stride, n, h.head_dim, h.out + query * h.out_stride);
+  e.gemm->combine(scores, h.v + begin * h.v_stride, h.v_stride, n, h.shape.value_dim, h.out + query * h.out_stride);
 }
 
 // Up to kQueryBlock queries: keys in blocks, with the running maximum and sum of each row (Milakov and Gimelshein,
@@ -47,23 +49,26 @@ class Block {
     for (int64_t i = 0; i < count; ++i) {
       largest_[i] = -std::numeric_limits<float>::infinity();
       sum_[i] = 0;
-      std::fill_n(out(i), h_.head_dim, 0.0f);
+      std::fill_n(out(i), h_.shape.value_dim, 0.0f);
     }
   }
 
   // Row i sees keys [begin[i], end[i]) of all; this adds those in [key, key + keys).
-  void add(int64_t key, int64_t keys, int64_t first, int64_t window) {
+  void add(int64_t key, int64_t keys, int64_t first) {
+    const HeadShape& shape = h_.shape;
     score(key, keys);
     for (int64_t i = 0; i < count_; ++i) {
+      adjust_scores(shape, key, keys, scores_ + i * kKeyBlock);
       const int64_t position = first + query_ + i;
-      const int64_t begin = window > 0 ? std::max<int64_t>(position - window + 1 - key, 0) : 0;
-      weigh(i, std::min(begin, keys), std::clamp<int64_t>(position + 1 - key, 0, keys), keys);
+      const int64_t begin = shape.window > 0 ? std::max<int64_t>(position - shape.window + 1 - key, 0) : 0;
+      const int64_t end = shape.causal ? std::clamp<int64_t>(position + 1 - key, 0, keys) : keys;
+      weigh(i, std::min(begin, keys), end, keys);
     }
     combine(key, keys);
   }
 
   void finish() {
-    for (int64_t i = 0; i < count_; ++i) ops_.scale(out(i), 1.0f / sum_[i], h_.head_dim);
+    for (int64_t i = 0; i < count_; ++i) ops_.scale(out(i), 1.0f / sum_[i], h_.shape.value_dim);
   }
 
  private:
@@ -73,8 +78,8 @@ class Block {
   void score(int64_t key, int64_t keys) {
     const int64_t mr = gemm_.mr, nr = gemm_.nr;
     std::fill_n(scores_, count_ * kKeyBlock, 0.0f);
-    for (int64_t d = 0; d < h_.head_dim; d += kDepth) {
-      const int64_t depth = std::min(kDepth, h_.head_dim - d);
+    for (int64_t d = 0; d < h_.shape.dim; d += kDepth) {
+      const int64_t depth = std::min(kDepth, h_.shape.dim - d);
       if (packed_ != d) {  // with one block of depth the queries are packed once for all keys
         for (int64_t i = 0; i < count_; i += mr) {
           gemm_.pack_across(h_.q + (query_ + i) * h_.q_stride + d, h_.q_stride, std::min(mr, count_ - i), mr, depth,
@@ -84,9 +89,9 @@ class Block {
       }
       for (int64_t j = 0; j < keys; j += nr) {
         const int64_t n = std::min(nr, keys - j);
-        gemm_.pack_across(h_.k + (key + j) * h_.kv_stride + d, h_.kv_stride, n, nr, depth, right_);
+        gemm_.pack_across(h_.k + (key + j) * h_.k_stride + d, h_.k_stride, n, nr, depth, right_);
         for (int64_t i = 0; i < count_; i += mr) {
-          gemm_.tile(depth, left_ + i * depth, right_, h_.scale, std::min(mr, count_ - i), n,
+          gemm_.tile(depth, left_ + i * depth, right_, h_.shape.scale, std::min(mr, count_ - i), n,
                      scores_ + i * kKeyBlock + j, kKeyBlock);
         }
       }
@@ -112,7 +117,7 @@ class Block {
     float shrink = 0;
     ops_.exp_minus(&before, largest_[i], 1, &shrink);
     sum_[i] = sum_[i] * shrink + sum;
-    ops_.scale(out(i), shrink, h_.head_dim);
+    ops_.scale(out(i), shrink, h_.shape.value_dim);
   }
 
   // out += scores_ v.
@@ -121,9 +126,9 @@ class Block {
     for (int64_t i = 0; i < count_; i += mr) {
       gemm_.pack_across(scores_ + i * kKeyBlock, kKeyBlock, std::min(mr, count_ - i), mr, keys, weights_ + i * keys);
     }
-    for (int64_t j = 0; j < h_.head_dim; j += nr) {
-      const int64_t n = std::min(nr, h_.head_dim - j);
-      gemm_.pack_along(h_.v + key * h_.kv_stride + j, h_.kv_stride, n, nr, keys, right_);
+    for (int64_t j = 0; j < h_.shape.value_dim; j += nr) {
+      const int64_t n = std::min(nr, h_.shape.value_dim - j);
+      gemm_.pack_along(h_.v + key * h_.v_stride + j, h_.v_stride, n, nr, keys, right_);
       for (int64_t i = 0; i < count_; i += mr) {
         gemm_.tile(keys, weights_ + i * keys, right_, 1.0f, std::min(mr, count_ - i), n, out(i) + j, h_.out_stride);
       }
@@ -144,23 +149,34 @@ class Block {
 
 }  // namespace
 
-void attention_head(const float* q, int64_t q_stride, const float* k, const float* v, int64_t kv_stride, int64_t first,
-                    int64_t queries, int64_t head_dim, float scale, int64_t window, float* scratch, float* out,
+void adjust_scores(const HeadShape& shape, int64_t first, int64_t count, float* score) {
+  if (shape.cap > 0) {
+    for (int64_t j = 0; j < count; ++j) score[j] = shape.cap * std::tanh(score[j] / shape.cap);
+  }
+  if (shape.slope != 0) {
+    for (int64_t j = 0; j < count; ++j) score[j] += shape.slope * static_cast<float>(first + j);
+  }
+}
+
+void attention_head(const HeadShape& shape, const float* q, int64_t q_stride, const float* k, int64_t k_stride,
+                    const float* v, int64_t v_stride, int64_t first, int64_t queries, float* scratch, float* out,
                     int64_t out_stride) {
-  const Head head = {q, q_stride, k, v, kv_stride, head_dim, scale, out, out_stride};
+  const Head head = {shape, q, q_stride, k, k_stride, v, v_stride, out, out_stride};
   const auto begin_of = [&](int64_t query) {
-    return window > 0 ? std::max<int64_t>(first + query - window + 1, 0) : int64_t{0};
+    return shape.window > 0 ? std::max<int64_t>(first + query - shape.window + 1, 0) : int64_t{0};
   };
   if (queries < kFewQueries) {
-    for (int64_t i = 0; i < queries; ++i) attend_one(head, i, begin_of(i), first + i + 1, scratch);
+    for (int64_t i = 0; i < queries; ++i) {
+      attend_one(head, i, begin_of(i), first + (shape.causal ? i + 1 : queries), scratch);
+    }
     return;
   }
   for (int64_t i = 0; i < queries; i += kQueryBlock) {
     const int64_t count = std::min(kQueryBlock, queries - i);
     Block block(head, i, count);
-    const int64_t end = first + i + count;
+    const int64_t end = first + (shape.causal ? i + count : queries);
     for (int64_t key = begin_of(i) / kKeyBlock * kKeyBlock; key < end; key += kKeyBlock) {
-      block.add(key, std::min(kKeyBlock, end - key), first, window);
+      block.add(key, std::min(kKeyBlock, end - key), first);
     }
     block.finish();
   }

@@ -56,6 +56,14 @@ void rope_rotate(float* head, int64_t half, const float* cos, const float* sin) 
   }
 }
 
+void rope_rotate_neighbours(float* head, int64_t half, const float* cos, const float* sin) {
+  for (int64_t i = 0; i < half; ++i) {
+    const float a = head[2 * i], b = head[2 * i + 1];
+    head[2 * i] = a * cos[i] - b * sin[i];
+    head[2 * i + 1] = b * cos[i] + a * sin[i];
+  }
+}
+
 void softmax(float* x, int64_t n) {
   const OpsKernels& ops = *engine().ops;
   const float sum = ops.exp_minus(x, ops.max(x, n), n, x);

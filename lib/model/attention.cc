@@ -5,8 +5,9 @@
 #include <cstring>
 
 #include "kernels/ops.h"
-#include "model/block.h"
+#include "model/heads.h"
 #include "model/scratch.h"
+#include "tensor/convert.h"
 
 namespace qz {
 
@@ -27,23 +28,72 @@ Status norm_rows(const Model& model, const NormWeights& norm, MatrixView x, floa
   });
 }
 
+HeadLayout head_layout(const Model& model, const Block& block) {
+  const ModelConfig& c = model.config();
+  HeadLayout layout;
+  layout.dim = c.head_dim, layout.value_dim = c.value_dim;
+  layout.heads = c.heads, layout.kv_heads = c.kv_heads;
+  layout.grouped = block.qkv.present() && model.arch().qkv_order == QkvOrder::kGrouped;
+  layout.width = (c.heads + c.kv_heads) * c.head_dim + c.kv_heads * c.value_dim;
+  return layout;
+}
+
+namespace {
+
+// Slopes of Press et al. (arXiv 2108.12409) for a power of two of heads: 2^(-8 (h + 1) / heads). For other numbers the
+// rest takes every other slope of the next power, as the authors' code does.
+double alibi_slope(int64_t head, int64_t heads) {
+  int64_t power = 1;
+  while (2 * power <= heads) power *= 2;
+  const int64_t of = head < power ? power : 2 * power;
+  const int64_t step = head < power ? head + 1 : 2 * (head - power) + 1;
+  return std::pow(2.0, -8.0 * static_cast<double>(step) / static_cast<double>(of));
+}
+
+}  // namespace
+
+HeadShape head_shape(const Model& model, const Block& block, int64_t head) {
+  const ModelConfig& c = model.config();
+  const auto layer = static_cast<size_t>(block.layer);
+  HeadShape shape;
+  shape.dim = c.head_dim, shape.value_dim = c.value_dim;
+  shape.scale = static_cast<float>(c.score_scale[layer]);
+  shape.cap = static_cast<float>(c.score_cap);
+  shape.window = c.window[layer];
+  if (c.position == PositionKind::kAlibi) {
+    const double slope = alibi_slope(head, c.heads);
+    // Falcon adds it before the scores are scaled, from slopes in bfloat16.
+    const bool scaled = model.arch().alibi_scaled;
+    shape.slope = scaled ? round_to(static_cast<float>(slope), DType::kBF16) * shape.scale : static_cast<float>(slope);
+  }
+  return shape;
+}
+
+void place_head(const Model& model, const Block& block, const NormWeights& norm, const RopeTable& rope,
+                int64_t position, float* head) {
+  const ModelConfig& c = model.config();
+  if (!norm.weight.empty()) {
+    rms_norm(head, norm.weight.data(), static_cast<float>(c.norm_eps), c.head_dim, head);
+  }
+  if (rope.half == 0) return;
+  const Angles& angles = c.rope_local[static_cast<size_t>(block.layer)] ? rope.local : rope.global;
+  const float *cos = angles.cos.data() + position * rope.half, *sin = angles.sin.data() + position * rope.half;
+  if (model.arch().rope_pairs == RopePairs::kHalves) return rope_rotate(head, rope.half, cos, sin);
+  rope_rotate_neighbours(head, rope.half, cos, sin);
+}
+
+Status attention_project(const Model& model, const Block& block, MatrixView x, float* p, Progress* progress) {
+  const Context& context = model.context();
+  if (block.qkv.present()) return block.qkv.apply(context, x, false, p, progress);
+  const HeadLayout layout = head_layout(model, block);
+  QZ_TRY(block.q.apply_strided(context, x, false, p, layout.width, progress));
+  QZ_TRY(block.k.apply_strided(context, x, false, p + layout.k(0), layout.width, progress));
+  return block.v.apply_strided(context, x, false, p + layout.v(0), layout.width, progress);
+}
+
 namespace {
 
 constexpr int64_t kFirstCapacity = 64;  // positions a cache begins with
-
-// q/k norms, then rotation, of all heads of one row, in place.
-void place_heads(const ModelConfig& c, const NormWeights& norm, const RopeTable& rope, int64_t position, int64_t heads,
-                 float* row) {
-  for (int64_t h = 0; h < heads; ++h) {
-    float* head = row + h * c.head_dim;
-    if (!norm.weight.empty()) {
-      rms_norm(head, norm.weight.data(), static_cast<float>(c.norm_eps), c.head_dim, head);
-    }
-    if (rope.half > 0) {
-      rope_rotate(head, rope.half, rope.cos.data() + position * rope.half, rope.sin.data() + position * rope.half);
-    }
-  }
-}
 
 // Room for `positions` rows of each head; what is there stays. Doubles, so that token by token costs little.
 void grow(Matrix* m, int64_t positions, int64_t heads, int64_t head_dim) {
@@ -57,29 +107,21 @@ void grow(Matrix* m, int64_t positions, int64_t heads, int64_t head_dim) {
   *m = std::move(larger);
 }
 
-// One row of keys or values, all heads, to its position.
-void store(const float* row, int64_t position, int64_t heads, int64_t head_dim, Matrix* m) {
+// One head of a row of keys or values to its position in a cache.
+void store(const float* head, int64_t position, int64_t index, int64_t heads, Matrix* m) {
   const int64_t capacity = m->rows() / heads;
-  for (int64_t h = 0; h < heads; ++h) {
-    std::memcpy(m->row(h * capacity + position), row + h * head_dim, static_cast<size_t>(head_dim) * sizeof(float));
-  }
+  std::memcpy(m->row(index * capacity + position), head, static_cast<size_t>(m->cols()) * sizeof(float));
 }
-
-struct Projected {  // of the rows of some sequences; q, k, v each dense
-  Scratch q, k, v;
-};
 
 // Sequences [begin, end) of `sequences`; x and a start at the first row of sequence `begin`.
 Status mix_sequences(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,
                      int64_t begin, int64_t end, MatrixView x, LayerCache* cache, float* a, Progress* progress) {
   const ModelConfig& c = model.config();
   const Context& context = model.context();
-  const int64_t q_width = c.heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
+  const HeadLayout layout = head_layout(model, block);
   const int64_t base = sequences.start[static_cast<size_t>(begin)];
-  Projected p{Scratch(x.rows * q_width), Scratch(x.rows * kv_width), Scratch(x.rows * kv_width)};
-  QZ_TRY(block.q.apply(context, x, false, p.q.data(), progress));
-  QZ_TRY(block.k.apply(context, x, false, p.k.data(), progress));
-  QZ_TRY(block.v.apply(context, x, false, p.v.data(), progress));
+  Scratch p(x.rows * layout.width);
+  QZ_TRY(attention_project(model, block, x, p.data(), progress));
 
   // A row's position follows from its sequence.
   std::vector<int64_t> sequence_of(static_cast<size_t>(x.rows));
@@ -89,8 +131,8 @@ Status mix_sequences(const Model& model, const Block& block, const RopeTable& ro
     std::fill_n(sequence_of.begin() + first, length, s);
     longest = std::max(longest, sequences.first_position(s) + length);
     if (cache != nullptr) {
-      grow(&cache->keys[static_cast<size_t>(s)], sequences.first_position(s) + length, c.kv_heads, c.head_dim);
-      grow(&cache->values[static_cast<size_t>(s)], sequences.first_position(s) + length, c.kv_heads, c.head_dim);
+      grow(&cache->keys[static_cast<size_t>(s)], sequences.first_position(s) + length, c.kv_heads, layout.dim);
+      grow(&cache->values[static_cast<size_t>(s)], sequences.first_position(s) + length, c.kv_heads, layout.value_dim);
     }
   }
   assert(rope.half == 0 || rope.positions >= longest);
@@ -98,35 +140,40 @@ Status mix_sequences(const Model& model, const Block& block, const RopeTable& ro
     for (int64_t i = first; i < last; ++i) {
       const int64_t s = sequence_of[static_cast<size_t>(i)];
       const int64_t position = sequences.first_position(s) + i - (sequences.start[static_cast<size_t>(s)] - base);
-      place_heads(c, block.q_norm, rope, position, c.heads, p.q.data() + i * q_width);
-      place_heads(c, block.k_norm, rope, position, c.kv_heads, p.k.data() + i * kv_width);
-      if (cache == nullptr) continue;
-      store(p.k.data() + i * kv_width, position, c.kv_heads, c.head_dim, &cache->keys[static_cast<size_t>(s)]);
-      store(p.v.data() + i * kv_width, position, c.kv_heads, c.head_dim, &cache->values[static_cast<size_t>(s)]);
+      float* row = p.data() + i * layout.width;
+      for (int64_t h = 0; h < c.heads; ++h) {
+        place_head(model, block, block.q_norm, rope, position, row + layout.q(h));
+      }
+      for (int64_t h = 0; h < c.kv_heads; ++h) {
+        place_head(model, block, block.k_norm, rope, position, row + layout.k(h));
+        if (cache == nullptr) continue;
+        store(row + layout.k(h), position, h, c.kv_heads, &cache->keys[static_cast<size_t>(s)]);
+        store(row + layout.v(h), position, h, c.kv_heads, &cache->values[static_cast<size_t>(s)]);
+      }
     }
   }));
 
-  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)));
-  const int64_t window = c.window[static_cast<size_t>(block.layer)], heads_a_key = c.heads / c.kv_heads;
+  const int64_t heads_a_key = c.heads / c.kv_heads, a_width = c.heads * c.value_dim;
   std::vector<std::vector<float>> scores(context.pool->threads());
   const auto attend = [&](uint32_t index, uint32_t worker) {
     const int64_t s = begin + index / c.heads, h = index % c.heads, kv = h / heads_a_key;
     const int64_t row = sequences.start[static_cast<size_t>(s)] - base, length = sequences.length(s);
     if (length == 0) return Status();
     const int64_t first = sequences.first_position(s);
-    const float *keys = p.k.data() + row * kv_width + kv * c.head_dim, *values = p.v.data() + (keys - p.k.data());
-    int64_t stride = kv_width;
+    const float* mine = p.data() + row * layout.width;
+    const float *keys = mine + layout.k(kv), *values = mine + layout.v(kv);
+    int64_t k_stride = layout.width, v_stride = layout.width;
     if (cache != nullptr) {
       const Matrix& k = cache->keys[static_cast<size_t>(s)];
       const Matrix& v = cache->values[static_cast<size_t>(s)];
       keys = k.row(kv * (k.rows() / c.kv_heads)), values = v.row(kv * (v.rows() / c.kv_heads));
-      stride = c.head_dim;
+      k_stride = layout.dim, v_stride = layout.value_dim;
     }
     assert(cache != nullptr || first == 0);
-    std::vector<float>& mine = scores[worker];
-    if (mine.size() < static_cast<size_t>(longest)) mine.resize(static_cast<size_t>(longest));
-    attention_head(p.q.data() + row * q_width + h * c.head_dim, q_width, keys, values, stride, first, length,
-                   c.head_dim, scale, window, mine.data(), a + row * q_width + h * c.head_dim, q_width);
+    std::vector<float>& scratch = scores[worker];
+    if (scratch.size() < static_cast<size_t>(longest)) scratch.resize(static_cast<size_t>(longest));
+    attention_head(head_shape(model, block, h), mine + layout.q(h), layout.width, keys, k_stride, values, v_stride,
+                   first, length, scratch.data(), a + row * a_width + h * c.value_dim, a_width);
     return Status();
   };
   return parallel_for(context, static_cast<uint32_t>((end - begin) * c.heads), attend, progress);
@@ -152,10 +199,27 @@ Status attention_mix(const Model& model, const Block& block, const RopeTable& ro
   return {};
 }
 
+Status add_half(const Model& model, const Linear& linear, const NormWeights& norm, const NormWeights& post,
+                MatrixView x, float* r, Progress* progress) {
+  const ModelConfig& c = model.config();
+  const MatrixView stream{r, x.rows, linear.rows, linear.rows};
+  if (c.norm_first && c.residual_normed) QZ_TRY(norm_rows(model, norm, stream, r));
+  if (post.weight.empty()) {
+    QZ_TRY(linear.apply(model.context(), x, true, r, progress));
+  } else {
+    Scratch y(x.rows * linear.rows);
+    QZ_TRY(linear.apply(model.context(), x, false, y.data(), progress));
+    const MatrixView view = y.view(x.rows, linear.rows);
+    QZ_TRY(norm_rows(model, post, view, y.data()));
+    QZ_TRY(for_rows(model.context(), x.rows, [&](int64_t first, int64_t end) {
+      for (int64_t i = first * view.cols; i < end * view.cols; ++i) r[i] += y.data()[i];
+    }));
+  }
+  return c.norm_first ? Status() : norm_rows(model, norm, stream, r);
+}
+
 Status attention_output(const Model& model, const Block& block, MatrixView a, float* r, Progress* progress) {
-  QZ_TRY(block.o.apply(model.context(), a, true, r, progress));
-  if (model.config().norm_first) return {};
-  return norm_rows(model, block.attn_norm, {r, a.rows, block.o.rows, block.o.rows}, r);
+  return add_half(model, block.o, block.attn_norm, block.attn_post_norm, a, r, progress);
 }
 
 }  // namespace qz

@@ -5,18 +5,12 @@
 
 namespace qz {
 
-// What q, k and v give, before head norms and positions: [rows][heads or kv_heads * head_dim].
-struct Projections {
-  MatrixView q, k, v;
-};
+// p: what attention_project gives, [rows][layout.width]. a[rows][heads * value_dim].
+Status attend(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences, MatrixView p,
+              float* a, Progress* progress);
 
-// a[rows][heads * head_dim].
-Status attend(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,
-              const Projections& projections, float* a, Progress* progress);
-
-// From da, the gradient at a, those at the projections, each dense like its projection. Overwrites them.
+// From da, the gradient at a, the one at p, dense, every element of which is written.
 Status attend_backward(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,
-                       const Projections& projections, MatrixView da, float* dq, float* dk, float* dv,
-                       Progress* progress);
+                       MatrixView p, MatrixView da, float* dp, Progress* progress);
 
 }  // namespace qz

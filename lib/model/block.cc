@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cassert>
 
-#include "model/finite.h"
 #include "model/layout.h"
 #include "model/scratch.h"
 
@@ -17,14 +16,18 @@ Linear& Block::at(Role role) {
       return k;
     case Role::kV:
       return v;
+    case Role::kQkv:
+      return qkv;
     case Role::kO:
       return o;
     case Role::kGate:
-      return gate;
+      return mlp.gate;
     case Role::kUp:
-      return up;
+      return mlp.up;
+    case Role::kGateUp:
+      return mlp.gate_up;
     case Role::kDown:
-      return down;
+      return mlp.down;
     case Role::kHead:
       break;
   }
@@ -42,16 +45,16 @@ Result<Linear> load_linear(const Model& model, size_t module) {
     linear.set_matrix(std::move(matrix));
     return linear;
   }
-  const TensorInfo* tensor = model.checkpoint()->find(m.name + ".weight");
-  assert(tensor != nullptr);  // checked at open
-  QZ_ASSIGN(std::vector<uint8_t> bytes, read_finite(*model.checkpoint(), *tensor));
-  linear.set_dense(std::move(bytes), tensor->dtype);
+  DType dtype = DType::kNone;
+  QZ_ASSIGN(std::vector<uint8_t> bytes, model.read_weight(module, &dtype));
+  linear.set_dense(std::move(bytes), dtype);
   return linear;
 }
 
 Result<NormWeights> load_norm(const Model& model, const std::string& name, int64_t width) {
   NormWeights norm;
   QZ_ASSIGN(norm.weight, model.load_vector(name + ".weight", width, true));
+  for (float& w : norm.weight) w += static_cast<float>(model.arch().norm_offset);
   if (model.arch().norm == NormKind::kLayer) {
     QZ_ASSIGN(norm.bias, model.load_vector(name + ".bias", width, true));
   }
@@ -66,15 +69,22 @@ Result<Block> load_block(const Model& model, int64_t layer) {
   }
   Block block;
   block.layer = layer;
-  QZ_ASSIGN(block.attn_norm, load_norm(model, in_layer(desc, layer, desc.attn_norm), config.hidden));
-  QZ_ASSIGN(block.mlp_norm, load_norm(model, in_layer(desc, layer, desc.mlp_norm), config.hidden));
-  const auto head_norm = [&](std::string_view name, NormWeights* norm) -> Status {
-    if (name.empty()) return {};
-    QZ_ASSIGN(norm->weight, model.load_vector(in_layer(desc, layer, name) + ".weight", config.head_dim, true));
-    return {};
+  struct Place {
+    std::string_view name;
+    NormWeights* norm;
   };
-  QZ_TRY(head_norm(desc.q_norm, &block.q_norm));
-  QZ_TRY(head_norm(desc.k_norm, &block.k_norm));
+  for (const Place& part : {Place{desc.attn_norm, &block.attn_norm}, Place{desc.attn_post_norm, &block.attn_post_norm},
+                            Place{desc.mlp_norm, &block.mlp_norm}, Place{desc.mlp_post_norm, &block.mlp_post_norm}}) {
+    if (part.name.empty()) continue;
+    QZ_ASSIGN(*part.norm, load_norm(model, in_layer(desc, layer, part.name), config.hidden));
+  }
+  if (config.parallel && desc.mlp_norm.empty()) block.mlp_norm = block.attn_norm;
+  for (const Place& part : {Place{desc.q_norm, &block.q_norm}, Place{desc.k_norm, &block.k_norm}}) {
+    if (part.name.empty()) continue;
+    const std::string name = in_layer(desc, layer, part.name) + ".weight";
+    QZ_ASSIGN(part.norm->weight, model.load_vector(name, config.head_dim, true));
+    for (float& w : part.norm->weight) w += static_cast<float>(desc.norm_offset);
+  }
   const std::vector<Module>& modules = model.modules();
   const size_t per_layer = (modules.size() - 1) / static_cast<size_t>(config.layers);
   const size_t first = static_cast<size_t>(layer) * per_layer;
@@ -92,15 +102,17 @@ Status forward_rows(const Model& model, const Block& block, const RopeTable& rop
   const ModelConfig& c = model.config();
   const int64_t rows = sequences.rows();
   const MatrixView stream{r, rows, c.hidden, c.hidden};
-  const int64_t mixed = std::max(c.heads * c.head_dim, c.intermediate);
-  Scratch x(rows * c.hidden), m(rows * mixed);
-  const MatrixView xv = x.view(rows, c.hidden);
+  const int64_t width = block.o.cols, inner = block.mlp.down.cols;
+  Scratch x(rows * c.hidden), y(c.parallel ? rows * c.hidden : 0), m(rows * std::max(width, inner));
+  const MatrixView xv = x.view(rows, c.hidden), yv = c.parallel ? y.view(rows, c.hidden) : xv;
+  float* mlp_x = c.parallel ? y.data() : x.data();
   QZ_TRY(attention_input(model, block, stream, x.data()));
+  if (c.parallel) QZ_TRY(mlp_input(model, block, stream, mlp_x));
   QZ_TRY(attention_mix(model, block, rope, sequences, xv, cache, m.data(), progress));
-  QZ_TRY(attention_output(model, block, m.view(rows, c.heads * c.head_dim), r, progress));
-  QZ_TRY(mlp_input(model, block, stream, x.data()));
-  QZ_TRY(mlp_mix(model, block, xv, m.data(), progress));
-  return mlp_output(model, block, m.view(rows, c.intermediate), r, progress);
+  QZ_TRY(attention_output(model, block, m.view(rows, width), r, progress));
+  if (!c.parallel) QZ_TRY(mlp_input(model, block, stream, mlp_x));
+  QZ_TRY(mlp_mix(model, block, yv, m.data(), progress));
+  return mlp_output(model, block, m.view(rows, inner), r, progress);
 }
 
 }  // namespace

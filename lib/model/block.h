@@ -22,6 +22,9 @@ class Linear {
   const std::shared_ptr<const QMatrix>& matrix() const { return q_; }  // null: dense
   // y[m][rows] = x W^T + bias (accumulate: y += ...).
   Status apply(const Context& context, MatrixView x, bool accumulate, float* y, Progress* progress = nullptr) const;
+  // The same where the rows of y are `stride` apart.
+  Status apply_strided(const Context& context, MatrixView x, bool accumulate, float* y, int64_t stride,
+                       Progress* progress) const;
   Matrix to_f32() const;
 
  private:
@@ -35,13 +38,38 @@ struct NormWeights {
   std::vector<float> weight, bias;  // weight empty: no norm
 };
 
+// A feed-forward network: gated with gate and up, or with both in gate_up, or plain with up alone.
+struct Feed {
+  Linear gate, up, gate_up, down;
+};
+
 struct Block {
   int64_t layer = 0;
-  NormWeights attn_norm, mlp_norm, q_norm, k_norm;
-  Linear q, k, v, o, gate, up, down;  // gate absent for MlpKind::kPlain
+  NormWeights attn_norm, attn_post_norm, mlp_norm, mlp_post_norm, q_norm, k_norm;
+  Linear q, k, v, qkv, o;  // q, k and v, or all in qkv
+  Feed mlp;
   Linear& at(Role role);
   const Linear& at(Role role) const { return const_cast<Block*>(this)->at(role); }
 };
+
+// Where the heads of queries, keys and values lie in a row of projections: what q, k and v give, one after the other,
+// or what qkv gives, in its order.
+struct HeadLayout {
+  int64_t width = 0;  // of a row
+  int64_t dim = 0, value_dim = 0;
+  bool grouped = false;
+  int64_t heads = 0, kv_heads = 0;
+  int64_t q(int64_t head) const {
+    const int64_t group = heads / kv_heads;
+    return grouped ? (head / group * (group + 2) + head % group) * dim : head * dim;
+  }
+  int64_t k(int64_t head) const {
+    const int64_t group = heads / kv_heads;
+    return grouped ? (head * (group + 2) + group) * dim : (heads + head) * dim;
+  }
+  int64_t v(int64_t head) const { return grouped ? k(head) + dim : (heads + kv_heads) * dim + head * value_dim; }
+};
+HeadLayout head_layout(const Model& model, const Block& block);
 
 // Reads block `layer`. plain = true: linears are taken as the original's even when the model has canonical matrices in
 // memory.
@@ -58,34 +86,41 @@ struct Sequences {
   int64_t first_position(int64_t i) const { return first.empty() ? 0 : first[static_cast<size_t>(i)]; }
 };
 
-// Keys (after norm and rope) and values of one layer, per sequence slot: [kv_heads][capacity][head_dim], so that a head
-// reads one run of memory. attention_mix makes room as sequences grow.
+// Keys (after norm and rope) and values of one layer, per sequence slot: [kv_heads][capacity][head_dim or value_dim],
+// so that a head reads one run of memory. attention_mix makes room as sequences grow.
 struct LayerCache {
   std::vector<Matrix> keys, values;  // one per sequence: kv_heads * capacity rows
 };
 
-// cos/sin tables for positions [0, n): rows of rotary_dim/2, scaled by yarn's attention factor. seq_len: dynamic
-// scaling looks at it.
+// cos/sin tables for positions [0, n): rows of `half` = rotary_dim/2 (0: the model does not rotate), scaled by yarn's
+// attention factor. Dynamic scaling and longrope look at n.
+struct Angles {
+  std::vector<float> cos, sin;
+};
 struct RopeTable {
   int64_t half = 0, positions = 0;
-  std::vector<float> cos, sin;
+  Angles global, local;  // local: of the layers that config.rope_local names; empty if there are none
 };
 RopeTable make_rope_table(const ModelConfig& config, int64_t positions);
 
-// --- the stages. All row-major, rows = sequences.rows(); r is the residual stream [rows][hidden].
+// --- the stages. All row-major, rows = sequences.rows(); r is the residual stream [rows][hidden]. In a parallel block
+// mlp_input must be called before attention_output: both halves read the stream as it was.
 // ----------------------------------- x = what q, k, v read (norm of r, or r itself when the norm comes after).
 Status attention_input(const Model& model, const Block& block, MatrixView r, float* x);
-// a = what o reads [rows][heads * head_dim]: from q, k, v projections of x. cache may be null (each sequence starts at
+// p[rows][layout.width]: what q, k and v give for x, before head norms and positions.
+Status attention_project(const Model& model, const Block& block, MatrixView x, float* p, Progress* progress = nullptr);
+// a = what o reads [rows][heads * value_dim]: from q, k, v projections of x. cache may be null (each sequence starts at
 // position 0).
 Status attention_mix(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,
                      MatrixView x, LayerCache* cache, float* a, Progress* progress = nullptr);
-// r += o(a), then the norm if it comes after.
+// r += o(a), with the norm that comes before or after the addition.
 Status attention_output(const Model& model, const Block& block, MatrixView a, float* r, Progress* progress = nullptr);
 // x = what gate and up read.
 Status mlp_input(const Model& model, const Block& block, MatrixView r, float* x);
 // m = what down reads [rows][intermediate].
 Status mlp_mix(const Model& model, const Block& block, MatrixView x, float* m, Progress* progress = nullptr);
-// r += down(m), then the norm if it comes after.
+Status feed_mix(const Model& model, const Feed& feed, MatrixView x, float* m, Progress* progress = nullptr);
+// r += down(m), with the norm that comes before or after the addition.
 Status mlp_output(const Model& model, const Block& block, MatrixView m, float* r, Progress* progress = nullptr);
 
 // All of it, in place on r.
@@ -98,8 +133,8 @@ Status block_forward(const Model& model, const Block& block, const RopeTable& ro
 class Ends {
  public:
   static Result<Ends> load(const Model& model);
-  // r[rows][hidden] = embedding (+ learned position) (+ project_in). kInvalidArgument names sequence and position of a
-  // bad id.
+  // r[rows][hidden] = embedding (scaled, normed) (+ learned position) (+ project_in). kInvalidArgument names sequence
+  // and position of a bad id.
   Status embed(const Model& model, const Sequences& sequences, const int32_t* ids, float* r) const;
   // logits[rows][vocab] of the rows of r: final norm, project_out, head. Call with few hundred rows at a time.
   // x = what the head reads [rows][embed_dim]: final norm, project_out.
@@ -111,7 +146,7 @@ class Ends {
   DType embed_dtype_ = DType::kF32;
   int64_t embed_rows_ = 0;
   Matrix positions_;
-  NormWeights final_norm_;
+  NormWeights embed_norm_, final_norm_;
   Linear project_in_, project_out_, head_;  // head_ absent: the embedding is the head
 };
 

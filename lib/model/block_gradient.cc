@@ -4,10 +4,67 @@
 
 #include "kernels/gradients.h"
 #include "model/attention_gradient.h"
+#include "model/feed_gradient.h"
 #include "model/scratch.h"
 
 namespace qz {
 namespace {
+
+// One half of a block around what it computes, f: stream -> stream + f(norm(stream)), or with post norms
+// stream + post(f(norm(stream))), or norm(stream + f(stream)).
+class Half {
+ public:
+  Half(const Model& model, const NormWeights& norm, const NormWeights& post)
+      : model_(model), norm_(norm), post_(post), first_(model.config().norm_first) {}
+
+  // x = what f reads.
+  Status input(MatrixView stream, float* x) const {
+    return norm_rows(model_, first_ ? norm_ : NormWeights(), stream, x);
+  }
+
+  // y = f(x) is kept where the backward pass needs it; out = the stream after this half.
+  Status output(MatrixView stream, Matrix y, Matrix* out) {
+    *out = Matrix(stream.rows, stream.cols);
+    const bool normed = first_ && model_.config().residual_normed;
+    QZ_TRY(norm_rows(model_, normed ? norm_ : NormWeights(), stream, out->data()));
+    if (!post_.weight.empty()) {
+      y_ = std::move(y);
+      y = Matrix(stream.rows, stream.cols);
+      QZ_TRY(norm_rows(model_, post_, y_.view(), y.data()));
+    }
+    add(y.data(), out);
+    if (first_) return {};
+    sum_ = *out;
+    return norm_rows(model_, norm_, sum_.view(), out->data());
+  }
+
+  // g: the gradient at the stream after this half. inside(dy, dx): dy the gradient at f's output, dx += the one at its
+  // input. out += the gradient at the stream before.
+  template <class Inside>
+  Status backward(MatrixView stream, MatrixView g, const Inside& inside, float* out) const {
+    Matrix at_sum(g.rows, g.cols);  // the gradient where f's result is added
+    QZ_TRY(norm_rows_gradient(model_, first_ ? NormWeights() : norm_, first_ ? g : sum_.view(), g.data, at_sum.data()));
+    Matrix dy(g.rows, g.cols), dx(g.rows, g.cols);
+    QZ_TRY(norm_rows_gradient(model_, post_, post_.weight.empty() ? g : y_.view(), at_sum.data(), dy.data()));
+    QZ_TRY(inside(dy.view(), dx.data()));
+    if (first_ && model_.config().residual_normed) {
+      add(at_sum.data(), &dx);
+      return norm_rows_gradient(model_, norm_, stream, dx.data(), out);
+    }
+    QZ_TRY(norm_rows_gradient(model_, NormWeights(), stream, at_sum.data(), out));
+    return norm_rows_gradient(model_, first_ ? norm_ : NormWeights(), stream, dx.data(), out);
+  }
+
+ private:
+  static void add(const float* x, Matrix* out) {
+    for (int64_t i = 0; i < out->rows() * out->cols(); ++i) out->data()[i] += x[i];
+  }
+
+  const Model& model_;
+  const NormWeights &norm_, &post_;
+  const bool first_;
+  Matrix y_, sum_;
+};
 
 class BlockBackward {
  public:
@@ -15,132 +72,72 @@ class BlockBackward {
                 const RoleSink& sink, Progress* progress)
       : model_(model),
         context_(model.context()),
-        activation_(model.config().activation),
-        norm_first_(model.config().norm_first),
+        parallel_(model.config().parallel),
         block_(block),
         rope_(rope),
         sequences_(sequences),
         r_(r),
         sink_(sink),
-        progress_(progress) {}
+        progress_(progress),
+        attention_(model, block.attn_norm, block.attn_post_norm),
+        mlp_(model, block.mlp_norm, block.mlp_post_norm),
+        feed_(model, block.mlp, sink, progress) {}
 
   Status forward() {
     Matrix x(r_.rows, r_.cols);
-    QZ_TRY(attention_input(model_, block_, r_, x.data()));
-    QZ_TRY(apply(block_.q, x, &q_));
-    QZ_TRY(apply(block_.k, x, &k_));
-    QZ_TRY(apply(block_.v, x, &v_));
-    Matrix a(r_.rows, block_.o.cols);
-    QZ_TRY(attend(model_, block_, rope_, sequences_, projections(), a.data(), progress_));
-    QZ_TRY(add_output(r_, block_.o, a, &attention_sum_));
-    Matrix between(r_.rows, r_.cols);  // the stream that the second half reads
-    QZ_TRY(norm_rows(model_, norm_first_ ? NormWeights() : block_.attn_norm, attention_sum_.view(), between.data()));
-    QZ_TRY(mlp_input(model_, block_, between.view(), x.data()));
-    QZ_TRY(apply(block_.up, x, &up_));
-    if (block_.gate.present()) QZ_TRY(apply(block_.gate, x, &gate_));
-    if (norm_first_) return {};  // only a norm that follows reads the second sum
-    Matrix m(r_.rows, block_.down.cols);
-    QZ_TRY(for_rows(context_, m.rows(), [&](int64_t first, int64_t end) {
-      const int64_t n = (end - first) * m.cols();
-      if (gate_.empty()) return activate(activation_, up_.row(first), n, m.row(first));
-      activate_gate(activation_, gate_.row(first), up_.row(first), n, m.row(first));
-    }));
-    return add_output(between.view(), block_.down, m, &mlp_sum_);
+    QZ_TRY(attention_.input(r_, x.data()));
+    p_ = Matrix(r_.rows, head_layout(model_, block_).width);
+    QZ_TRY(attention_project(model_, block_, x.view(), p_.data(), progress_));
+    Matrix a(r_.rows, block_.o.cols), y(r_.rows, r_.cols);
+    QZ_TRY(attend(model_, block_, rope_, sequences_, p_.view(), a.data(), progress_));
+    QZ_TRY(block_.o.apply(context_, a.view(), false, y.data(), progress_));
+    QZ_TRY(attention_.output(r_, std::move(y), &between_));
+    QZ_TRY(mlp_.input(parallel_ ? r_ : between_.view(), x.data()));
+    QZ_TRY(feed_.forward(x.view()));
+    if (model_.config().norm_first && block_.mlp_post_norm.weight.empty()) return {};  // nothing reads what follows
+    Matrix z(r_.rows, r_.cols), after;
+    QZ_TRY(feed_.output(z.data()));
+    return mlp_.output(between_.view(), std::move(z), &after);
   }
 
   Status backward(float* gradient) {
-    const auto mlp = [this](MatrixView g, float* dx) { return backward_mlp(g, dx); };
+    const auto feed = [this](MatrixView g, float* dx) { return feed_.backward(g, dx); };
     const auto attention = [this](MatrixView g, float* dx) { return backward_attention(g, dx); };
-    QZ_TRY(backward_half(block_.mlp_norm, attention_sum_.view(), mlp_sum_.view(), mlp, gradient));
-    return backward_half(block_.attn_norm, r_, attention_sum_.view(), attention, gradient);
-  }
-
- private:
-  Projections projections() const { return {q_.view(), k_.view(), v_.view()}; }
-
-  Status apply(const Linear& linear, const Matrix& x, Matrix* y) const {
-    *y = Matrix(x.rows(), linear.rows);
-    return linear.apply(context_, x.view(), false, y->data(), progress_);
-  }
-
-  // sum = stream + linear(x).
-  Status add_output(MatrixView stream, const Linear& linear, const Matrix& x, Matrix* sum) const {
-    *sum = Matrix(stream.rows, stream.cols);
-    QZ_TRY(norm_rows(model_, NormWeights(), stream, sum->data()));
-    return linear.apply(context_, x.view(), true, sum->data(), progress_);
-  }
-
-  // Shows g to the sink, then dx += g W.
-  Status backward_linear(Role role, MatrixView g, float* dx) const {
-    QZ_TRY(sink_(role, g));
-    const Matrix w = block_.at(role).to_f32();
-    return gemm_nn(context_, g, w.view(), 1.0f, dx, w.cols(), progress_);
-  }
-
-  // Half a block, stream -> stream + f(norm(stream)) or norm(stream + f(stream)). inside(g, dx): g at the output of f,
-  // dx += the gradient at its input. `sum` is stream + f(…), read if the norm follows.
-  template <class Inside>
-  Status backward_half(const NormWeights& norm, MatrixView stream, MatrixView sum, const Inside& inside,
-                       float* gradient) const {
-    const MatrixView g{gradient, stream.rows, stream.cols, stream.cols};
-    Matrix dx(stream.rows, stream.cols);
-    if (norm_first_) {
-      QZ_TRY(inside(g, dx.data()));
-      return norm_rows_gradient(model_, norm, stream, dx.data(), gradient);
+    const MatrixView g{gradient, r_.rows, r_.cols, r_.cols};
+    Matrix before(r_.rows, r_.cols), middle(r_.rows, r_.cols);
+    if (parallel_) {  // both halves add to the same stream and read it; the addition itself counts once
+      QZ_TRY(mlp_.backward(r_, g, feed, middle.data()));
+      QZ_TRY(attention_.backward(r_, g, attention, before.data()));
+      for (int64_t i = 0; i < r_.rows * r_.cols; ++i) before.data()[i] += middle.data()[i] - gradient[i];
+    } else {
+      QZ_TRY(mlp_.backward(between_.view(), g, feed, middle.data()));
+      between_ = Matrix();
+      QZ_TRY(attention_.backward(r_, middle.view(), attention, before.data()));
     }
-    Matrix dsum(stream.rows, stream.cols);
-    QZ_TRY(norm_rows_gradient(model_, norm, sum, gradient, dsum.data()));
-    QZ_TRY(norm_rows(model_, NormWeights(), dsum.view(), gradient));
-    QZ_TRY(inside(g, dx.data()));
-    return norm_rows_gradient(model_, NormWeights(), stream, dx.data(), gradient);
-  }
-
-  Status backward_mlp(MatrixView g, float* dx) {
-    Matrix dm(g.rows, block_.down.cols);
-    QZ_TRY(backward_linear(Role::kDown, g, dm.data()));
-    // The gradients take the place of the activations.
-    QZ_TRY(for_rows(context_, g.rows, [&](int64_t first, int64_t end) {
-      std::vector<float> value(static_cast<size_t>(dm.cols())), slope(value.size());
-      for (int64_t i = first; i < end; ++i) backward_activation(dm.row(i), i, value.data(), slope.data());
-    }));
-    QZ_TRY(backward_linear(Role::kUp, up_.view(), dx));
-    if (!gate_.empty()) QZ_TRY(backward_linear(Role::kGate, gate_.view(), dx));
-    up_ = gate_ = Matrix();
+    std::copy_n(before.data(), r_.rows * r_.cols, gradient);
     return {};
   }
 
-  void backward_activation(const float* dm, int64_t row, float* value, float* slope) {
-    const int64_t n = up_.cols();
-    float* up = up_.row(row);
-    if (gate_.empty()) {
-      activate_gradient(activation_, up, n, slope);
-      for (int64_t j = 0; j < n; ++j) up[j] = dm[j] * slope[j];
-      return;
-    }
-    float* gate = gate_.row(row);
-    activate(activation_, gate, n, value);
-    activate_gradient(activation_, gate, n, slope);
-    for (int64_t j = 0; j < n; ++j) {
-      gate[j] = dm[j] * up[j] * slope[j];
-      up[j] = dm[j] * value[j];
-    }
-  }
-
+ private:
   Status backward_attention(MatrixView g, float* dx) const {
-    Matrix da(g.rows, block_.o.cols);
-    QZ_TRY(backward_linear(Role::kO, g, da.data()));
-    Matrix dq(q_.rows(), q_.cols()), dk(k_.rows(), k_.cols()), dv(v_.rows(), v_.cols());
-    QZ_TRY(attend_backward(model_, block_, rope_, sequences_, projections(), da.view(), dq.data(), dk.data(), dv.data(),
-                           progress_));
-    QZ_TRY(backward_linear(Role::kV, dv.view(), dx));
-    QZ_TRY(backward_linear(Role::kK, dk.view(), dx));
-    return backward_linear(Role::kQ, dq.view(), dx);
+    Matrix da(g.rows, block_.o.cols), dp(p_.rows(), p_.cols());
+    QZ_TRY(backward_linear(context_, sink_, Role::kO, block_.o, g, da.data(), progress_));
+    QZ_TRY(attend_backward(model_, block_, rope_, sequences_, p_.view(), da.view(), dp.data(), progress_));
+    if (block_.qkv.present()) {
+      return backward_linear(context_, sink_, Role::kQkv, block_.qkv, dp.view(), dx, progress_);
+    }
+    const HeadLayout layout = head_layout(model_, block_);
+    const auto part = [&](int64_t at, const Linear& linear) {
+      return MatrixView{dp.data() + at, dp.rows(), linear.rows, dp.cols()};
+    };
+    QZ_TRY(backward_linear(context_, sink_, Role::kV, block_.v, part(layout.v(0), block_.v), dx, progress_));
+    QZ_TRY(backward_linear(context_, sink_, Role::kK, block_.k, part(layout.k(0), block_.k), dx, progress_));
+    return backward_linear(context_, sink_, Role::kQ, block_.q, part(layout.q(0), block_.q), dx, progress_);
   }
 
   const Model& model_;
   const Context& context_;
-  const Activation activation_;
-  const bool norm_first_;
+  const bool parallel_;
   const Block& block_;
   const RopeTable& rope_;
   const Sequences& sequences_;
@@ -148,8 +145,10 @@ class BlockBackward {
   const RoleSink& sink_;
   Progress* const progress_;
 
-  Matrix q_, k_, v_, gate_, up_;    // outputs of the linear layers
-  Matrix attention_sum_, mlp_sum_;  // the stream plus each half's output, before a norm that follows
+  Half attention_, mlp_;
+  FeedBackward feed_;
+  Matrix p_;        // projections
+  Matrix between_;  // the stream that the second half adds to
 };
 
 }  // namespace

@@ -118,7 +118,7 @@ Status Model::check_tensors(bool strict) {
                      dir.c_str(), packed.c_str());
       }
     }
-    check.need(weight, {m.rows, m.cols});
+    check.need(weight, m.stored_shape());
   }
   return check.finish();
 }

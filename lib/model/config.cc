@@ -11,14 +11,26 @@ namespace {
 
 constexpr int64_t kMaxSeq = int64_t{1} << 30;
 
-Activation read_activation(ConfigReader* reader, std::string_view key) {
-  const std::string name = reader->text(key);
-  if (name.empty() || name == "silu" || name == "swish") return Activation::kSilu;
-  if (name == "gelu") return Activation::kGelu;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return Activation::kGeluTanh;
-  if (name == "relu") return Activation::kRelu;
-  reader->fail(Code::kUnsupported, std::string(key) + " \"" + name.substr(0, 60) +
-                                       "\" is not known: silu, gelu, gelu_new, gelu_pytorch_tanh, relu are");
+struct NamedActivation {
+  const char* name;
+  Activation kind;
+};
+constexpr NamedActivation kActivations[] = {
+    {"silu", Activation::kSilu},          {"swish", Activation::kSilu},
+    {"gelu", Activation::kGelu},          {"gelu_python", Activation::kGelu},
+    {"gelu_new", Activation::kGeluTanh},  {"gelu_pytorch_tanh", Activation::kGeluTanh},
+    {"gelu_fast", Activation::kGeluTanh}, {"relu", Activation::kRelu}};
+
+// transformers 5 required the key of Llama's relatives; the table says what is meant where there is none.
+Activation read_activation(ConfigReader* reader, const ArchDesc& desc) {
+  const std::string name = reader->text_or(desc.keys.activation, std::string(desc.default_activation));
+  std::string known;
+  for (const NamedActivation& a : kActivations) {
+    if (name == a.name) return a.kind;
+    known += (known.empty() ? "" : ", ") + std::string(a.name);
+  }
+  reader->fail(Code::kUnsupported, reader->name_of(desc.keys.activation) + " \"" + name.substr(0, 60) +
+                                       "\" is not known: " + known + " are");
   return Activation::kSilu;
 }
 
@@ -76,32 +88,48 @@ std::vector<int64_t> read_windows(ConfigReader* reader, const Json& config, cons
     }
     return windows;
   }
+  const int64_t every = reader->integer_or(desc.keys.window_pattern, desc.default_window_pattern, 1, kMaxSeq);
   const int64_t full = desc.keys.use_window.empty() ? 0 : reader->integer_or("max_window_layers", 0, 0, kMaxSeq);
-  for (int64_t i = std::min(full, layers); i < layers; ++i) windows[static_cast<size_t>(i)] = window;
+  for (int64_t i = std::min(full, layers); i < layers; ++i) {
+    if (every == 0 || (i + 1) % every != 0) windows[static_cast<size_t>(i)] = window;
+  }
   return windows;
+}
+
+// What the scores of each layer are multiplied by.
+std::vector<double> read_score_scales(ConfigReader* reader, const ConfigKeys& keys, const ModelConfig& c) {
+  double scale = 1 / std::sqrt(static_cast<double>(c.head_dim));
+  if (reader->find(keys.query_scalar) != nullptr) scale = 1 / std::sqrt(reader->number(keys.query_scalar, 1e-6, 1e9));
+  if (!reader->boolean_or(keys.scale_scores, true)) scale = 1;
+  std::vector<double> scales(static_cast<size_t>(c.layers), scale);
+  if (reader->boolean_or(keys.scale_by_layer, false)) {
+    for (size_t i = 0; i < scales.size(); ++i) scales[i] /= static_cast<double>(i + 1);
+  }
+  return scales;
 }
 
 // Heads against widths. Reading goes on after a failure, so nothing here divides by what was not read.
 void check_heads(ConfigReader* reader, const ArchDesc& desc, int64_t hidden_max, ModelConfig* c) {
   if (c->heads % c->kv_heads != 0) {
-    reader->fail(Code::kBadFile, std::string(desc.keys.heads) + " " + std::to_string(c->heads) +
-                                     " is not a multiple of " + std::string(desc.keys.kv_heads) + " " +
+    reader->fail(Code::kBadFile, reader->name_of(desc.keys.heads) + " " + std::to_string(c->heads) +
+                                     " is not a multiple of " + reader->name_of(desc.keys.kv_heads) + " " +
                                      std::to_string(c->kv_heads));
   }
   if (c->head_dim == 0) {
     if (c->hidden % c->heads != 0) {
-      reader->fail(Code::kBadFile, std::string(desc.keys.hidden) + " " + std::to_string(c->hidden) +
-                                       " is not a multiple of " + std::string(desc.keys.heads) + " " +
+      reader->fail(Code::kBadFile, reader->name_of(desc.keys.hidden) + " " + std::to_string(c->hidden) +
+                                       " is not a multiple of " + reader->name_of(desc.keys.heads) + " " +
                                        std::to_string(c->heads) + " and there is no head_dim");
     }
     c->head_dim = std::max<int64_t>(1, c->hidden / c->heads);
   }
   if (c->head_dim > hidden_max / c->heads) {  // their product is a width too, and sizes are made from it
-    reader->fail(Code::kBadFile, std::string(desc.keys.heads) + " " + std::to_string(c->heads) + " times head_dim " +
-                                     std::to_string(c->head_dim) + " is more than " + std::to_string(hidden_max) +
-                                     " (limits.hidden)");
+    reader->fail(Code::kBadFile, reader->name_of(desc.keys.heads) + " " + std::to_string(c->heads) +
+                                     " times head_dim " + std::to_string(c->head_dim) + " is more than " +
+                                     std::to_string(hidden_max) + " (limits.hidden)");
   }
-  if (desc.position == PositionKind::kRope && rotary_dim(*c) % 2 != 0) {
+  c->value_dim = c->head_dim;
+  if (c->position == PositionKind::kRope && rotary_dim(*c) % 2 != 0) {
     reader->fail(Code::kBadFile,
                  "rotary positions need an even number of dimensions a head, found " + std::to_string(rotary_dim(*c)));
   }
@@ -122,21 +150,37 @@ Result<ModelConfig> parse_model_config(const Context& context, const Json& confi
   c.hidden = reader.integer(keys.hidden, 1, hidden_max, "limits.hidden");
   c.layers = reader.integer(keys.layers, 1, static_cast<int64_t>(limits.layers), "limits.layers");
   c.heads = reader.integer(keys.heads, 1, heads_max, "limits.heads");
-  c.kv_heads = reader.integer_or(keys.kv_heads, c.heads, 1, heads_max, "limits.heads");
+  const int64_t kv_heads = desc.default_kv_heads > 0 ? desc.default_kv_heads : c.heads;
+  c.kv_heads = reader.integer_or(keys.kv_heads, kv_heads, 1, heads_max, "limits.heads");
+  if (reader.boolean_or(keys.one_kv_head, !keys.one_kv_head.empty())) c.kv_heads = 1;
   c.head_dim = reader.integer_or(keys.head_dim, 0, 1, hidden_max, "limits.hidden");
-  c.intermediate = reader.integer(keys.intermediate, 1, hidden_max, "limits.hidden");
+  const bool derived = desc.intermediate_factor > 0 && reader.find(keys.intermediate) == nullptr;
+  c.intermediate =
+      derived ? c.hidden * desc.intermediate_factor : reader.integer(keys.intermediate, 1, hidden_max, "limits.hidden");
   c.vocab = reader.integer(keys.vocab, 1, static_cast<int64_t>(limits.vocab), "limits.vocab");
-  c.max_seq = reader.integer(keys.max_seq, 1, kMaxSeq);
+  c.max_seq = desc.default_max_seq > 0 ? reader.integer_or(keys.max_seq, desc.default_max_seq, 1, kMaxSeq)
+                                       : reader.integer(keys.max_seq, 1, kMaxSeq);
   c.embed_dim = reader.integer_or(keys.embed_dim, c.hidden, 1, hidden_max, "limits.hidden");
-  c.norm_eps = reader.number_or(keys.norm_eps, keys.norm_eps.empty() ? 1e-5 : 1e-6, 0, 1);
-  c.activation = read_activation(&reader, keys.activation);
+  c.norm_eps = reader.number_or(keys.norm_eps, desc.default_eps, 0, 1);
+  c.activation = read_activation(&reader, desc);
   c.tied = reader.boolean_or("tie_word_embeddings", desc.default_tied);
   c.norm_first = reader.boolean_or(keys.norm_first, true);
   c.final_norm = !desc.final_norm.empty() && c.norm_first && !reader.boolean_or(keys.no_final_norm, false);
+  c.residual_normed = reader.boolean_or(keys.residual_normed, false);
+  c.parallel = reader.boolean_or(keys.parallel, desc.parallel);
+  c.position = reader.boolean_or(keys.alibi, false) ? PositionKind::kAlibi : desc.position;
+  if (desc.embed_scaled) c.embed_scale = std::sqrt(static_cast<double>(c.hidden));
+  c.score_cap = reader.number_or(keys.score_cap, 0, 1e-6, 1e9);
+  c.logit_cap = reader.number_or(keys.logit_cap, 0, 1e-6, 1e9);
   c.dtype = read_dtype(&reader);
-  if (desc.position == PositionKind::kRope) read_rope(context, &reader, file, &c);
+  if (c.position == PositionKind::kRope) read_rope(context, &reader, desc, file, &c);
   check_heads(&reader, desc, hidden_max, &c);
   c.window = read_windows(&reader, config, desc, c.layers);
+  c.score_scale = read_score_scales(&reader, keys, c);
+  c.rope_local.assign(static_cast<size_t>(c.layers), 0);
+  if (desc.default_local_theta > 0) {
+    for (size_t i = 0; i < c.window.size(); ++i) c.rope_local[i] = c.window[i] > 0;
+  }
   c.bos = read_token(reader, "bos_token_id", c.vocab);
   c.eos = read_token(reader, "eos_token_id", c.vocab);
   QZ_TRY(reader.finish());

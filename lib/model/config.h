@@ -13,29 +13,42 @@
 
 namespace qz {
 
-enum class RopeKind : int32_t { kDefault, kLinear, kDynamic, kLlama3, kYarn };
+enum class RopeKind : int32_t { kDefault, kLinear, kDynamic, kLlama3, kYarn, kLongRope };
 struct RopeConfig {
   RopeKind kind = RopeKind::kDefault;
   double theta = 10000;
-  double factor = 1, low_freq_factor = 1, high_freq_factor = 4;                                // llama3 uses all three
-  double original_max_seq = 0;                                                                 // llama3, yarn, dynamic
+  double factor = 1, low_freq_factor = 1, high_freq_factor = 4;  // llama3 uses all three
+  double original_max_seq = 0;                                   // llama3, yarn, dynamic, longrope
   double beta_fast = 32, beta_slow = 1, attention_factor = 0, mscale = 0, mscale_all_dim = 0;  // yarn; 0 = not given
   bool truncate = true;                                                                        // yarn
   double partial = 1;                                                                          // partial_rotary_factor
+  std::vector<float> short_factors = {},
+                     long_factors = {};  // longrope: one a pair, up to the original length and beyond it
 };
 
 struct ModelConfig {
-  int64_t hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0, vocab = 0, max_seq = 0;
+  int64_t hidden = 0, layers = 0, heads = 0, kv_heads = 0, intermediate = 0, vocab = 0, max_seq = 0;
+  int64_t head_dim = 0;   // of queries and keys
+  int64_t value_dim = 0;  // of values
   int64_t embed_dim = 0;  // == hidden unless the family projects (OPT-350m)
   double norm_eps = 1e-6;
   Activation activation = Activation::kSilu;
-  bool tied = false;       // the head is the embedding
-  bool norm_first = true;  // false: norm after the residual addition (OPT-350m)
-  bool final_norm = true;  // false: none after the last block (OPT-350m)
+  bool tied = false;             // the head is the embedding
+  bool norm_first = true;        // false: norm after the residual addition (OPT-350m)
+  bool final_norm = true;        // false: none after the last block (OPT-350m)
+  bool residual_normed = false;  // what a half of a block adds to is its normed input (BLOOM's option)
+  bool parallel = false;         // attention and MLP read the same stream
+  PositionKind position = PositionKind::kRope;
+  double embed_scale = 1;  // of embeddings
+  double score_cap = 0;    // of attention scores; 0: none
+  double logit_cap = 0;    // of logits; 0: none
   RopeConfig rope;
-  std::vector<int64_t> window;  // per layer; 0 = full attention
-  DType dtype = DType::kF32;    // of the checkpoint, as config.json says
-  int64_t bos = -1, eos = -1;   // -1: not given
+  RopeConfig local_rope;            // of the layers whose rope_local is set
+  std::vector<uint8_t> rope_local;  // per layer
+  std::vector<double> score_scale;  // per layer
+  std::vector<int64_t> window;      // per layer; 0 = full attention
+  DType dtype = DType::kF32;        // of the checkpoint, as config.json says
+  int64_t bos = -1, eos = -1;       // -1: not given
 };
 
 // One message lists every missing key; absurd numbers meet context.limits first (reliability rules CF02 … CF06).

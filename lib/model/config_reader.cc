@@ -14,9 +14,23 @@ std::string describe_json(const Json& value) {
 }
 
 const Json* ConfigReader::find(std::string_view key) const {
-  if (key.empty() || !object_.is_object()) return nullptr;
-  const auto it = object_.find(std::string(key));
-  return it == object_.end() || it->is_null() ? nullptr : &*it;
+  if (!object_.is_object()) return nullptr;
+  while (!key.empty()) {
+    const size_t bar = key.find('|');
+    const auto it = object_.find(std::string(key.substr(0, bar)));
+    if (it != object_.end() && !it->is_null()) return &*it;
+    key = bar == std::string_view::npos ? "" : key.substr(bar + 1);
+  }
+  return nullptr;
+}
+
+std::string ConfigReader::name_of(std::string_view key) const {
+  for (std::string_view rest = key; !rest.empty();) {
+    const size_t bar = rest.find('|');
+    if (find(rest.substr(0, bar)) != nullptr) return std::string(rest.substr(0, bar));
+    rest = bar == std::string_view::npos ? "" : rest.substr(bar + 1);
+  }
+  return std::string(key.substr(0, key.find('|')));
 }
 
 void ConfigReader::fail(Code code, std::string words) {
@@ -27,10 +41,10 @@ void ConfigReader::adopt(Status status) {
   if (status_.ok()) status_ = std::move(status);
 }
 
-void ConfigReader::missing(std::string_view key) { missing_.emplace_back(key); }
+void ConfigReader::missing(std::string_view key) { missing_.push_back(name_of(key)); }
 
 void ConfigReader::wrong(std::string_view key, const std::string& expected, const Json& found) {
-  fail(Code::kBadFile, std::string(key) + " must be " + expected + ", found " + describe_json(found));
+  fail(Code::kBadFile, name_of(key) + " must be " + expected + ", found " + describe_json(found));
 }
 
 int64_t ConfigReader::integer(std::string_view key, int64_t min, int64_t max, const char* limit) {
@@ -52,7 +66,7 @@ int64_t ConfigReader::integer_or(std::string_view key, int64_t absent, int64_t m
              std::abs(value->get<double>()) < 1e15) {  // some writers emit 4096.0
     n = static_cast<int64_t>(value->get<double>());
     context_.log(LogLevel::kWarn, "%s: %s is written as %s, an integer was expected", where_.c_str(),
-                 std::string(key).c_str(), describe_json(*value).c_str());
+                 name_of(key).c_str(), describe_json(*value).c_str());
   } else {
     wrong(key, "an integer", *value);
     return absent;

@@ -16,8 +16,11 @@ class ConfigReader {
   ConfigReader(const Context& context, const Json& object, std::string where)
       : context_(context), object_(object), where_(std::move(where)) {}
 
-  // The value of a key; nullptr when it is absent or null.
+  // The value of a key ("a|b": of the first that is there); nullptr when it is absent or null.
   const Json* find(std::string_view key) const;
+
+  // Which of the alternatives of a key is there; the first when none is.
+  std::string name_of(std::string_view key) const;
 
   // An integer from min to max. `limit` names the setting that max comes from ("limits.layers"), or is "".
   int64_t integer(std::string_view key, int64_t min, int64_t max, const char* limit = "");  // required

@@ -1,5 +1,6 @@
 // The two ends of a model: tokens to residual stream, residual stream to logits.
 #include <cassert>
+#include <cmath>
 #include <cstring>
 
 #include "model/block.h"
@@ -41,6 +42,9 @@ Result<Ends> Ends::load(const Model& model) {
     ends.positions_ = Matrix(rows, c.hidden);
     std::memcpy(ends.positions_.data(), table.data(), table.size() * sizeof(float));
   }
+  if (!desc.embed_norm.empty()) {
+    QZ_ASSIGN(ends.embed_norm_, load_norm(model, std::string(desc.embed_norm), c.embed_dim));
+  }
   if (c.embed_dim != c.hidden) {
     QZ_ASSIGN(ends.project_in_, load_projection(model, desc.project_in, c.hidden, c.embed_dim));
     QZ_ASSIGN(ends.project_out_, load_projection(model, desc.project_out, c.embed_dim, c.hidden));
@@ -78,6 +82,12 @@ Status Ends::embed(const Model& model, const Sequences& sequences, const int32_t
              out + i * c.embed_dim);
     }
   }
+  if (c.embed_scale != 1) {
+    for (int64_t i = 0; i < sequences.rows() * c.embed_dim; ++i) out[i] *= static_cast<float>(c.embed_scale);
+  }
+  if (!embed_norm_.weight.empty()) {
+    QZ_TRY(norm_rows(model, embed_norm_, {out, sequences.rows(), c.embed_dim, c.embed_dim}, out));
+  }
   if (project_in_.present()) {
     QZ_TRY(project_in_.apply(model.context(), narrow.view(sequences.rows(), c.embed_dim), false, r));
   }
@@ -105,9 +115,17 @@ Status Ends::logits(const Model& model, MatrixView r, float* logits, Progress* p
   Scratch input(r.rows * c.embed_dim);
   QZ_TRY(head_input(model, r, input.data(), progress));
   const MatrixView x = input.view(r.rows, c.embed_dim);
-  if (head_.present()) return head_.apply(context, x, false, logits, progress);
-  const DenseWeight tied{embed_.data(), embed_dtype_, embed_rows_, c.embed_dim};
-  return gemm_nt(context, x, weight_rows(tied), nullptr, false, logits, embed_rows_, progress);
+  if (head_.present()) {
+    QZ_TRY(head_.apply(context, x, false, logits, progress));
+  } else {
+    const DenseWeight tied{embed_.data(), embed_dtype_, embed_rows_, c.embed_dim};
+    QZ_TRY(gemm_nt(context, x, weight_rows(tied), nullptr, false, logits, embed_rows_, progress));
+  }
+  if (c.logit_cap == 0) return {};
+  const auto cap = static_cast<float>(c.logit_cap);
+  return for_rows(context, r.rows, [&](int64_t first, int64_t end) {
+    for (int64_t i = first * embed_rows_; i < end * embed_rows_; ++i) logits[i] = cap * std::tanh(logits[i] / cap);
+  });
 }
 
 }  // namespace qz

@@ -49,8 +49,15 @@ Status forward_linear(const Context& context, MatrixView x, const Matrix& w, con
 }
 
 // Logits become the gradient at the logits: onehot(label) - softmax.
-Status label_row(float* logits, int64_t vocab, int64_t sequence, int64_t position, const int32_t* given,
+Status label_row(float* logits, int64_t vocab, float cap, int64_t sequence, int64_t position, const int32_t* given,
                  uint64_t seed) {
+  std::vector<float> tanh;  // of logits under a cap
+  if (cap > 0) {
+    for (int64_t i = 0; i < vocab; ++i) {
+      tanh.push_back(std::tanh(logits[i] / cap));
+      logits[i] = cap * tanh.back();
+    }
+  }
   softmax(logits, vocab);
   // Apart from the numbers by which the model may have written the text itself, with the same seed.
   const uint64_t apart = seed ^ 0x6C6162656C73;  // "labels"
@@ -68,6 +75,7 @@ Status label_row(float* logits, int64_t vocab, int64_t sequence, int64_t positio
   }
   for (int64_t i = 0; i < vocab; ++i) logits[i] = -logits[i];
   logits[label] += 1.0f;
+  for (size_t i = 0; i < tanh.size(); ++i) logits[i] *= 1 - tanh[i] * tanh[i];
   return {};
 }
 
@@ -93,6 +101,7 @@ Status label_gradient(const Model& model, const Sequences& sequences, MatrixView
   const int64_t vocab = tail.head.rows(), width = tail.head.cols(), hidden = r.cols;
   Scratch normed(kLogitRows * hidden), narrow(tail.project.empty() ? 0 : kLogitRows * width);
   Scratch logits(std::min(kLogitRows, r.rows) * vocab);
+  const auto cap = static_cast<float>(model.config().logit_cap);
   std::fill_n(gradient, r.rows * hidden, 0.0f);
   for (int64_t first = 0; first < r.rows; first += kLogitRows) {
     const int64_t rows = std::min(kLogitRows, r.rows - first);
@@ -108,7 +117,7 @@ Status label_gradient(const Model& model, const Sequences& sequences, MatrixView
       const int64_t row = first + index;
       const auto next = std::upper_bound(sequences.start.begin(), sequences.start.end(), row);
       const int64_t sequence = next - sequences.start.begin() - 1;
-      return label_row(logits.data() + index * vocab, vocab, sequence, row - *(next - 1),
+      return label_row(logits.data() + index * vocab, vocab, cap, sequence, row - *(next - 1),
                        labels.given ? labels.given + row : nullptr, labels.seed);
     };
     QZ_TRY(parallel_for(context, static_cast<uint32_t>(rows), label, progress));

@@ -38,15 +38,20 @@ void Linear::set_matrix(std::shared_ptr<const QMatrix> q) {
 }
 
 Status Linear::apply(const Context& context, MatrixView x, bool accumulate, float* y, Progress* progress) const {
+  return apply_strided(context, x, accumulate, y, rows, progress);
+}
+
+Status Linear::apply_strided(const Context& context, MatrixView x, bool accumulate, float* y, int64_t stride,
+                             Progress* progress) const {
   assert(x.cols == cols);
   const float* b = bias.empty() ? nullptr : bias.data();
   if (q_ != nullptr) {
     const WeightRows w{rows, cols, q_.get(), fetch_quantized};
-    return gemm_nt(context, x, w, b, accumulate, y, rows, progress);
+    return gemm_nt(context, x, w, b, accumulate, y, stride, progress);
   }
   const DenseWeight dense{f32_.empty() ? static_cast<const void*>(bytes_.data()) : f32_.data(),
                           f32_.empty() ? dtype_ : DType::kF32, rows, cols};
-  return gemm_nt(context, x, weight_rows(dense), b, accumulate, y, rows, progress);
+  return gemm_nt(context, x, weight_rows(dense), b, accumulate, y, stride, progress);
 }
 
 Matrix Linear::to_f32() const {

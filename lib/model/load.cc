@@ -1,9 +1,26 @@
 // Weights out of the checkpoint, dense or decoded.
+#include <cstring>
+
 #include "model/finite.h"
 #include "model/model.h"
 #include "tensor/convert.h"
 
 namespace qz {
+namespace {
+
+// [rows][cols] elements of `size` bytes -> [cols][rows].
+std::vector<uint8_t> transpose(const std::vector<uint8_t>& in, int64_t rows, int64_t cols, size_t size) {
+  std::vector<uint8_t> out(in.size());
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) {
+      std::memcpy(out.data() + static_cast<size_t>(c * rows + r) * size,
+                  in.data() + static_cast<size_t>(r * cols + c) * size, size);
+    }
+  }
+  return out;
+}
+
+}  // namespace
 
 Result<std::shared_ptr<const QMatrix>> Model::load_matrix(size_t module) const {
   if (auto it = matrices_.find(module); it != matrices_.end()) return it->second;
@@ -41,6 +58,15 @@ Result<Matrix> Model::load_weight(size_t module) const {
     QZ_ASSIGN(const std::shared_ptr<const QMatrix> matrix, load_matrix(module));
     return dequantize(*matrix);
   }
+  DType dtype = DType::kNone;
+  QZ_ASSIGN(const std::vector<uint8_t> bytes, read_weight(module, &dtype));
+  Matrix w(m.rows, m.cols);
+  to_f32(bytes.data(), dtype, static_cast<size_t>(m.rows * m.cols), w.data());
+  return w;
+}
+
+Result<std::vector<uint8_t>> Model::read_weight(size_t module, DType* dtype) const {
+  const Module& m = modules_[module];
   const bool tied_head = m.role == Role::kHead && config_.tied;
   const std::string name = (tied_head ? std::string(arch_->embed) : m.name) + ".weight";
   const TensorInfo* tensor = checkpoint_->find(name);
@@ -48,10 +74,10 @@ Result<Matrix> Model::load_weight(size_t module) const {
     return error(Code::kBadFile, "%s: tensor '%s' is missing or not %lld x %lld", checkpoint_->dir().c_str(),
                  name.c_str(), static_cast<long long>(m.rows), static_cast<long long>(m.cols));
   }
-  QZ_ASSIGN(const std::vector<uint8_t> bytes, read_finite(*checkpoint_, *tensor));
-  Matrix w(m.rows, m.cols);
-  to_f32(bytes.data(), tensor->dtype, static_cast<size_t>(m.rows * m.cols), w.data());
-  return w;
+  QZ_ASSIGN(std::vector<uint8_t> bytes, read_finite(*checkpoint_, *tensor));
+  *dtype = tensor->dtype;
+  if (!m.transposed) return bytes;
+  return transpose(bytes, m.cols, m.rows, dtype_bits(tensor->dtype) / 8);
 }
 
 Result<std::vector<float>> Model::load_bias(size_t module) const {

@@ -16,12 +16,16 @@ const char* role_name(Role role) {
       return "k";
     case Role::kV:
       return "v";
+    case Role::kQkv:
+      return "qkv";
     case Role::kO:
       return "o";
     case Role::kGate:
       return "gate";
     case Role::kUp:
       return "up";
+    case Role::kGateUp:
+      return "gate_up";
     case Role::kDown:
       return "down";
     case Role::kHead:
@@ -50,7 +54,7 @@ Result<std::shared_ptr<const ArchDesc>> choose_architecture(const Json& config, 
   if (hf_class.empty() && model_type.empty()) {
     return error(Code::kBadFile, "%s: missing keys architectures, model_type", file.c_str());
   }
-  if (const ArchDesc* desc = find_architecture(hf_class, model_type)) {
+  if (const ArchDesc* desc = find_architecture(hf_class, model_type, config)) {
     return std::shared_ptr<const ArchDesc>(desc, [](const ArchDesc*) {});
   }
   std::string known;
@@ -106,6 +110,7 @@ Result<std::shared_ptr<const Model>> Model::open(ContextPtr context, const std::
   if (!config.is_object()) return error(Code::kBadFile, "%s: must be an object", file.c_str());
   QZ_ASSIGN(model->arch_, choose_architecture(config, file, options.arch_json));
   QZ_ASSIGN(model->config_, parse_model_config(ctx, config, *model->arch_, file));
+  model->choose_prefix();
   if (config.contains("auto_map")) ctx.log(LogLevel::kWarn, "%s: auto_map names code; it is never run", file.c_str());
 
   model->modules_ = list_modules(model->config_, *model->arch_);
@@ -118,6 +123,14 @@ Result<std::shared_ptr<const Model>> Model::open(ContextPtr context, const std::
   model->index_modules();
   model->report_ = load_report(ctx, dir);
   return std::shared_ptr<const Model>(std::move(model));
+}
+
+// Models are saved with their head, whose body then has a prefix, or as the body alone.
+void Model::choose_prefix() {
+  const std::string prefix(arch_->prefix), embed = std::string(arch_->embed) + ".weight";
+  if (prefix.empty()) return;
+  const bool bare = checkpoint_->find(prefix + embed) == nullptr && checkpoint_->find(embed) != nullptr;
+  arch_ = with_prefix(arch_, bare ? "" : prefix);
 }
 
 Status Model::open_quantized() {

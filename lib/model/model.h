@@ -18,8 +18,9 @@
 
 namespace qz {
 
-enum class Role : int32_t { kQ, kK, kV, kO, kGate, kUp, kDown, kHead };  // kPlain MLP: kUp and kDown
-const char* role_name(Role role);                                        // "q" "k" … "head"
+enum class Role : int32_t { kQ, kK, kV, kQkv, kO, kGate, kUp, kGateUp, kDown, kHead };  // kPlain MLP: kUp and kDown
+constexpr size_t kRoles = 10;
+const char* role_name(Role role);  // "q" "k" … "head"
 
 struct Module {      // a linear layer: y = x W^T + b
   std::string name;  // "model.layers.0.self_attn.q_proj"; its tensors are name + ".weight" and, if it has one, ".bias"
@@ -27,6 +28,10 @@ struct Module {      // a linear layer: y = x W^T + b
   int64_t layer = -1;  // -1: the head
   int64_t rows = 0, cols = 0;
   bool can_quantize = true;  // false: a tied head
+  bool transposed = false;   // the plain weight is stored [cols, rows]
+  std::vector<int64_t> stored_shape() const {
+    return transposed ? std::vector<int64_t>{cols, rows} : std::vector<int64_t>{rows, cols};
+  }
 };
 
 struct ModelOptions {
@@ -64,6 +69,8 @@ class Model {
   // The weight in float32, [rows][cols], dequantized if need be. NaN or infinity in a plain weight is kBadFile (rule
   // W01).
   Result<Matrix> load_weight(size_t module) const;
+  // The plain weight as stored, but [rows][cols] whatever the file's order; not of a module that is quantized.
+  Result<std::vector<uint8_t>> read_weight(size_t module, DType* dtype) const;
   // The bias, empty if the module has none.
   Result<std::vector<float>> load_bias(size_t module) const;
   // A tensor that is not a linear weight, in float32 (norms, embeddings): name without ".weight" + suffix; empty if
@@ -72,6 +79,7 @@ class Model {
 
  private:
   Status open_quantized();  // quantization_config -> file_format_, stored_
+  void choose_prefix();
   Status check_tensors(bool strict);
   void index_modules();
 

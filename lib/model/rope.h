@@ -7,9 +7,11 @@
 
 namespace qz {
 
-// Fills config->rope (and expects hidden, heads, head_dim, max_seq to be there) from "rope_parameters" (transformers 5)
-// or "rope_theta" + "rope_scaling" (transformers 4), whose kind is "rope_type" or, in old files, "type".
-void read_rope(const Context& context, ConfigReader* reader, const std::string& file, ModelConfig* config);
+// Fills config->rope and config->local_rope (and expects hidden, heads, head_dim, max_seq to be there) from
+// "rope_parameters" (transformers 5; may hold one object a type of layer) or "rope_theta" + "rope_scaling"
+// (transformers 4), whose kind is "rope_type" or, in old files, "type".
+void read_rope(const Context& context, ConfigReader* reader, const ArchDesc& desc, const std::string& file,
+               ModelConfig* config);
 
 // Dimensions of a head that rotate.
 int64_t rotary_dim(const ModelConfig& config);

@@ -19,7 +19,7 @@ Result<std::unique_ptr<Session>> Session::create(ModelPtr model, int64_t max_seq
                  static_cast<long long>(max_seq), static_cast<long long>(batch));
   }
   if (max_seq == 0) max_seq = config.max_seq;
-  if (model->arch().position == PositionKind::kLearned && max_seq > config.max_seq) {
+  if (config.position == PositionKind::kLearned && max_seq > config.max_seq) {
     return error(Code::kInvalidArgument, "max_seq %lld is beyond the %lld learned positions of the model",
                  static_cast<long long>(max_seq), static_cast<long long>(config.max_seq));
   }
@@ -43,8 +43,8 @@ Result<std::unique_ptr<Session>> Session::create(ModelPtr model, int64_t max_seq
 // they got, as in transformers.
 void Session::extend_rope(int64_t positions) {
   const ModelConfig& config = model_->config();
-  if (model_->arch().position != PositionKind::kRope) return;
-  const bool dynamic = config.rope.kind == RopeKind::kDynamic;
+  if (config.position != PositionKind::kRope) return;
+  const bool dynamic = config.rope.kind == RopeKind::kDynamic || config.rope.kind == RopeKind::kLongRope;
   const auto original = static_cast<int64_t>(config.rope.original_max_seq);
   if (dynamic && (positions > original || rope_.positions > original)) {
     if (rope_.positions != positions) rope_ = make_rope_table(config, positions);

@@ -50,7 +50,7 @@ class Run {
   const RunOptions& options_;
   const Format* format_ = nullptr;
   std::vector<ModulePlan> modules_;
-  std::vector<std::array<size_t, 8>> module_at_;  // [layer][role] -> module
+  std::vector<std::array<size_t, kRoles>> module_at_;  // [layer][role] -> module
   bool calibrates_ = false, two_ = false;
   std::unique_ptr<ModelWriter> writer_;
   std::unique_ptr<Streams> streams_;
@@ -210,7 +210,10 @@ Status Run::block(int64_t layer) {
   QZ_ASSIGN(const Block original, load_block(model_, layer));
   Block current = original;
   const ModelConfig& config = model_.config();
-  const int64_t width = config.heads * config.head_dim, inner = config.intermediate;
+  const int64_t width = current.o.cols, inner = current.mlp.down.cols;
+  // A half's result goes into the stream as it is: only then can it make up for the error that is there already.
+  const bool direct = current.attn_post_norm.weight.empty() && !config.residual_normed;
+  const bool mlp_direct = current.mlp_post_norm.weight.empty() && !config.residual_normed;
   Matrix &rq = streams_->quantized(), &ro = streams_->original();
   auto rows_of = [](Matrix& m, const Chunk& c) {
     return MatrixView{m.row(c.row), c.sequences.rows(), m.cols(), m.cols()};
@@ -218,10 +221,18 @@ Status Run::block(int64_t layer) {
   Progress* progress = options_.progress;
 
   at("calibrate", layer, 0);
-  QZ_TRY(stage(&current, original, {Role::kQ, Role::kK, Role::kV}, config.hidden, false,
-               [&](const Chunk& c, bool plain, float* x) {
-                 return attention_input(model_, plain ? original : current, rows_of(plain ? ro : rq, c), x);
-               }));
+  // Parallel blocks: the MLP reads the stream from before the attention's output, and, where both halves share their
+  // norm, what q, k and v read.
+  const bool one_input = config.parallel && model_.arch().mlp_norm.empty();
+  Matrix xq(config.parallel ? streams_->rows() : 0, config.hidden), xo(two_ ? xq.rows() : 0, config.hidden);
+  for (int side = 0; config.parallel && side < (two_ ? 2 : 1); side++)
+    for (const Chunk& c : streams_->chunks())
+      QZ_TRY(mlp_input(model_, side ? original : current, rows_of(side ? ro : rq, c), (side ? xo : xq).row(c.row)));
+  std::vector<Role> first = {Role::kQ, Role::kK, Role::kV, Role::kQkv};
+  if (one_input) first.insert(first.end(), {Role::kGate, Role::kUp, Role::kGateUp});
+  QZ_TRY(stage(&current, original, first, config.hidden, false, [&](const Chunk& c, bool plain, float* x) {
+    return attention_input(model_, plain ? original : current, rows_of(plain ? ro : rq, c), x);
+  }));
 
   at("calibrate", layer, 0.25);
   Matrix aq(streams_->rows(), width), ao(two_ ? streams_->rows() : 0, width);
@@ -232,7 +243,7 @@ Status Run::block(int64_t layer) {
       QZ_TRY(attention_input(model_, b, rows_of(side ? ro : rq, c), x.data()));
       QZ_TRY(attention_mix(model_, b, rope_, c.sequences, x.view(), nullptr, (side ? ao : aq).row(c.row), progress));
     }
-  QZ_TRY(stage(&current, original, {Role::kO}, width, true, [&](const Chunk& c, bool plain, float* x) {
+  QZ_TRY(stage(&current, original, {Role::kO}, width, direct, [&](const Chunk& c, bool plain, float* x) {
     const Matrix& a = plain ? ao : aq;
     std::copy_n(a.row(c.row), c.sequences.rows() * width, x);
     return Status();
@@ -245,25 +256,27 @@ Status Run::block(int64_t layer) {
   ao = Matrix();
 
   at("calibrate", layer, 0.5);
-  QZ_TRY(stage(&current, original, {Role::kGate, Role::kUp}, config.hidden, false,
-               [&](const Chunk& c, bool plain, float* x) {
-                 return mlp_input(model_, plain ? original : current, rows_of(plain ? ro : rq, c), x);
-               }));
+  auto input = [&](const Chunk& c, bool plain, float* x) {
+    if (!config.parallel) return mlp_input(model_, plain ? original : current, rows_of(plain ? ro : rq, c), x);
+    std::copy_n((plain ? xo : xq).row(c.row), c.sequences.rows() * config.hidden, x);
+    return Status();
+  };
+  if (!one_input)
+    QZ_TRY(stage(&current, original, {Role::kGate, Role::kUp, Role::kGateUp}, config.hidden, false, input));
 
   at("calibrate", layer, 0.75);
   const uint64_t stash = static_cast<uint64_t>(streams_->rows() * inner) * sizeof(float) * (two_ ? 2 : 1);
   const bool keeps = stash <= kStashBytes;
   Matrix mq(keeps ? streams_->rows() : 0, inner), mo(keeps && two_ ? streams_->rows() : 0, inner);
   auto mix = [&](const Chunk& c, bool plain, float* m) {
-    const Block& b = plain ? original : current;
     Matrix x(c.sequences.rows(), config.hidden);
-    QZ_TRY(mlp_input(model_, b, rows_of(plain ? ro : rq, c), x.data()));
-    return mlp_mix(model_, b, x.view(), m, progress);
+    QZ_TRY(input(c, plain, x.data()));
+    return mlp_mix(model_, plain ? original : current, x.view(), m, progress);
   };
   if (keeps)
     for (int side = 0; side < (two_ ? 2 : 1); side++)
       for (const Chunk& c : streams_->chunks()) QZ_TRY(mix(c, side, (side ? mo : mq).row(c.row)));
-  QZ_TRY(stage(&current, original, {Role::kDown}, inner, true, [&](const Chunk& c, bool plain, float* m) {
+  QZ_TRY(stage(&current, original, {Role::kDown}, inner, mlp_direct, [&](const Chunk& c, bool plain, float* m) {
     if (!keeps) return mix(c, plain, m);
     std::copy_n((plain ? mo : mq).row(c.row), c.sequences.rows() * inner, m);
     return Status();

@@ -19,6 +19,13 @@ uint64_t part_bytes(const PartSpec& part) {
   return n;
 }
 
+Matrix transpose(const Matrix& m) {
+  Matrix out(m.cols(), m.rows());
+  for (int64_t r = 0; r < m.rows(); ++r)
+    for (int64_t c = 0; c < m.cols(); ++c) out.row(c)[r] = m.row(r)[c];
+  return out;
+}
+
 // Every name that a quantized module may have in the source: they are replaced, not copied.
 std::set<std::string> owned_names(const Model& model, size_t module) {
   const std::string& name = model.modules()[module].name;
@@ -53,9 +60,7 @@ Result<std::unique_ptr<ModelWriter>> ModelWriter::create(const Model& source, co
     } else {
       const DType dtype = is_float(source.config().dtype) ? source.config().dtype : DType::kF32;
       specs.push_back(
-          {m.name + ".weight",
-           spec_name(dtype),
-           {module.rows, module.cols},
+          {m.name + ".weight", spec_name(dtype), module.stored_shape(),
            static_cast<uint64_t>(module.rows) * static_cast<uint64_t>(module.cols) * dtype_bits(dtype) / 8});
     }
   }
@@ -88,7 +93,10 @@ Status ModelWriter::write_matrix(size_t module, const QMatrix& matrix) {
   return {};
 }
 
-Status ModelWriter::write_dense(size_t module, const Matrix& weight) {
+Status ModelWriter::write_dense(size_t module, const Matrix& natural) {
+  const bool transposed = source_->modules()[module].transposed;
+  const Matrix flipped = transposed ? transpose(natural) : Matrix();
+  const Matrix& weight = transposed ? flipped : natural;
   const DType dtype = is_float(source_->config().dtype) ? source_->config().dtype : DType::kF32;
   std::vector<uint8_t> bytes(static_cast<size_t>(weight.rows() * weight.cols()) * dtype_bits(dtype) / 8);
   from_f32(weight.data(), dtype, static_cast<size_t>(weight.rows() * weight.cols()), bytes.data());

@@ -12,35 +12,45 @@ namespace {
 
 struct Case {
   int64_t first, queries, head_dim, window;
+  int64_t value_dim = 0;  // 0: head_dim
+  double cap = 0, slope = 0;
+  bool causal = true;
 };
 
 // The definition, in float64; and beside the library's answer.
 void check(const Case& c) {
   SCOPED_TRACE("first " + std::to_string(c.first) + ", queries " + std::to_string(c.queries) + ", head_dim " +
                std::to_string(c.head_dim) + ", window " + std::to_string(c.window));
-  const int64_t keys = c.first + c.queries, qs = c.head_dim + 3, kvs = 2 * c.head_dim + 1, os = c.head_dim + 2;
-  const auto q = normal(c.queries * qs, 1), k = normal(keys * kvs, 2), v = normal(keys * kvs, 3);
+  const int64_t width = c.value_dim ? c.value_dim : c.head_dim;
+  const int64_t keys = c.first + c.queries, qs = c.head_dim + 3, ks = 2 * c.head_dim + 1, vs = width + 5,
+                os = width + 2;
+  const auto q = normal(c.queries * qs, 1), k = normal(keys * ks, 2), v = normal(keys * vs, 3);
   const double scale = 1 / std::sqrt(static_cast<double>(c.head_dim));
   std::vector<float> scratch(static_cast<size_t>(keys) + 1, 77.0f), out(static_cast<size_t>(c.queries * os), 77.0f);
-  attention_head(q.data(), qs, k.data(), v.data(), kvs, c.first, c.queries, c.head_dim, static_cast<float>(scale),
-                 c.window, scratch.data(), out.data(), os);
+  const HeadShape shape = {
+      c.head_dim, width,   static_cast<float>(scale), static_cast<float>(c.cap), static_cast<float>(c.slope),
+      c.window,   c.causal};
+  attention_head(shape, q.data(), qs, k.data(), ks, v.data(), vs, c.first, c.queries, scratch.data(), out.data(), os);
   EXPECT_EQ(scratch.back(), 77.0f);
   for (int64_t i = 0; i < c.queries; ++i) {
-    const int64_t last = c.first + i, begin = c.window ? std::max<int64_t>(0, last - c.window + 1) : 0;
+    const int64_t last = c.causal ? c.first + i : keys - 1;
+    const int64_t begin = c.window ? std::max<int64_t>(0, c.first + i - c.window + 1) : 0;
     std::vector<double> p;
     double sum = 0;
     for (int64_t j = begin; j <= last; ++j) {
       double score = 0;
-      for (int64_t d = 0; d < c.head_dim; ++d) score += static_cast<double>(q[i * qs + d]) * k[j * kvs + d];
-      p.push_back(std::exp(score * scale));
+      for (int64_t d = 0; d < c.head_dim; ++d) score += static_cast<double>(q[i * qs + d]) * k[j * ks + d];
+      score *= scale;
+      if (c.cap > 0) score = c.cap * std::tanh(score / c.cap);
+      p.push_back(std::exp(score + c.slope * static_cast<double>(j - last)));
       sum += p.back();
     }
-    for (int64_t d = 0; d < c.head_dim; ++d) {
+    for (int64_t d = 0; d < width; ++d) {
       double want = 0;
-      for (int64_t j = begin; j <= last; ++j) want += p[j - begin] / sum * v[j * kvs + d];
+      for (int64_t j = begin; j <= last; ++j) want += p[j - begin] / sum * v[j * vs + d];
       ASSERT_NEAR(out[i * os + d], want, 2e-6) << "query " << i << ", element " << d;
     }
-    for (int64_t d = c.head_dim; d < os; ++d) ASSERT_EQ(out[i * os + d], 77.0f);
+    for (int64_t d = width; d < os; ++d) ASSERT_EQ(out[i * os + d], 77.0f);
   }
 }
 
@@ -70,6 +80,31 @@ TEST(AttentionTest, SlidingWindow) {
   });
 }
 
+TEST(AttentionTest, ValuesOfAnotherWidth) {
+  for_each_engine([] {
+    for (const int64_t queries : {1, 5, 130}) {
+      check({3, queries, 24, 0, 16});
+      check({0, queries, 16, 7, 200});
+    }
+  });
+}
+
+TEST(AttentionTest, CapAndSlope) {
+  for_each_engine([] {
+    for (const int64_t queries : {1, 5, 130}) {
+      check({3, queries, 24, 0, 0, 0.7, 0});
+      check({3, queries, 24, 0, 0, 0, 0.25});
+      check({0, queries, 24, 9, 0, 0.7, 0.0625});
+    }
+  });
+}
+
+TEST(AttentionTest, AllKeysAreSeen) {
+  for_each_engine([] {
+    for (const int64_t queries : {1, 3, 64, 130}) check({0, queries, 24, 0, 0, 0, 0, false});
+  });
+}
+
 // Scores far beyond what exp can hold, rising and falling along the keys: only differences may matter.
 TEST(AttentionTest, LargeScoresDoNotOverflow) {
   for_each_engine([] {
@@ -80,7 +115,7 @@ TEST(AttentionTest, LargeScoresDoNotOverflow) {
         k[i] = sign * 1000.0f * static_cast<float>(i);
         v[i] = static_cast<float>(i);
       }
-      attention_head(q.data(), 1, k.data(), v.data(), 1, 0, n, 1, 1.0f, 0, scratch.data(), out.data(), 1);
+      attention_head({1, 1}, q.data(), 1, k.data(), 1, v.data(), 1, 0, n, scratch.data(), out.data(), 1);
       for (int64_t i = 0; i < n; ++i) EXPECT_EQ(out[i], sign > 0 ? static_cast<float>(i) : 0.0f);
     }
   });

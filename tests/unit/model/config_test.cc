@@ -49,10 +49,10 @@ TEST(Config, Plain) {
 
 TEST(Config, MissingKeysInOneMessage) {
   Json json = llama();
-  json.erase("hidden_size"), json.erase("vocab_size"), json.erase("hidden_act");
+  json.erase("hidden_size"), json.erase("vocab_size"), json.erase("intermediate_size");
   json["num_hidden_layers"] = nullptr;
   expect_failure(parse(json), Code::kBadFile,
-                 {"config.json: missing keys hidden_size, num_hidden_layers, vocab_size, hidden_act"});
+                 {"config.json: missing keys hidden_size, num_hidden_layers, intermediate_size, vocab_size"});
 }
 
 TEST(Config, OptionalKeys) {
@@ -166,7 +166,8 @@ TEST(Config, RopeInBothStyles) {
 
 TEST(Config, RopeRefused) {
   const auto scaled = [](Json rope) { return parse(with(llama(), "rope_scaling", std::move(rope))); };
-  expect_failure(scaled({{"rope_type", "longrope"}}), Code::kUnsupported, {"rope_scaling", "\"longrope\""});
+  expect_failure(scaled({{"rope_type", "spiral"}}), Code::kUnsupported, {"rope_scaling", "\"spiral\""});
+  expect_failure(scaled({{"rope_type", "longrope"}}), Code::kBadFile, {"short_factor must be a list of 4 numbers"});
   expect_failure(scaled({{"rope_type", "linear"}}), Code::kBadFile, {"rope_scaling: missing key factor"});
   expect_failure(scaled({{"rope_type", "linear"}, {"factor", 0}}), Code::kBadFile, {"factor must be from"});
   expect_failure(scaled({{"type", 3}}), Code::kBadFile, {"type must be a string"});

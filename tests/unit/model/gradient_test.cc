@@ -114,15 +114,17 @@ class Loss {
     Matrix r(rows, config.hidden);
     check(ends_.embed(model, case_.sequences, case_.all_ids.data(), r.data()));
     for (const Block& block : blocks_) {
-      Matrix x(rows, config.hidden), a(rows, block.o.cols), y(rows, config.hidden), m(rows, block.down.cols);
+      Matrix x(rows, config.hidden), a(rows, block.o.cols), y(rows, config.hidden), m(rows, block.mlp.down.cols);
       check(attention_input(model, block, r.view(), x.data()));
       check(attention_mix(model, block, rope_, case_.sequences, x.view(), nullptr, a.data()));
+      const bool parallel = config.parallel;
+      if (parallel) check(mlp_input(model, block, r.view(), y.data()));
       check(attention_output(model, block, a.view(), r.data()));
-      check(mlp_input(model, block, r.view(), y.data()));
+      if (!parallel) check(mlp_input(model, block, r.view(), y.data()));
       check(mlp_mix(model, block, y.view(), m.data()));
       check(mlp_output(model, block, m.view(), r.data()));
       if (input == nullptr || module->layer != block.layer) continue;
-      const bool is_attention = module->role == Role::kQ || module->role == Role::kK || module->role == Role::kV;
+      const bool is_attention = module->role <= Role::kQkv;
       *input = module->role == Role::kDown ? m : module->role == Role::kO ? a : is_attention ? x : y;
     }
     Matrix logits(rows, config.vocab);
@@ -299,7 +301,8 @@ TEST_P(Gradient, SameBitsForAnyNumberOfThreads) {
 INSTANTIATE_TEST_SUITE_P(Models, Gradient,
                          testing::Values("llama-tied", "llama3-rope-gqa", "qwen3-qknorm", "mistral-sliding",
                                          "opt-pre-ln", "opt-pre-ln:gelu", "opt-350m-style", "opt-350m-style:gelu_new",
-                                         "qwen2-bias-2shards"),
+                                         "qwen2-bias-2shards", "bloom", "falcon-7b-style", "falcon-40b-style", "gpt2",
+                                         "phi3-fused", "gemma2"),
                          [](const auto& model) {
                            std::string name = model.param;
                            std::replace_if(

@@ -78,7 +78,9 @@ INSTANTIATE_TEST_SUITE_P(Models, Logits,
                          testing::Values("models/llama-tied", "models/llama3-rope-gqa",
                                          "models/llama3-rope-gqa-v4config", "models/mistral-sliding",
                                          "models/qwen2-bias-2shards", "models/qwen3-qknorm", "models/opt-pre-ln",
-                                         "models/opt-350m-style", "models/llama-128", "models/qwen2-128"),
+                                         "models/opt-350m-style", "models/llama-128", "models/qwen2-128",
+                                         "models/bloom", "models/falcon-7b-style", "models/falcon-40b-style",
+                                         "models/gpt2", "models/phi3-fused", "models/gemma2"),
                          test_name);
 
 // Packed by GPTQModel and llm-compressor; the logits come from the weights that those tools decode.

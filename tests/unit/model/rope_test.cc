@@ -21,8 +21,8 @@ void expect_row(const RopeTable& table, int64_t position, const std::vector<doub
   ASSERT_LT(position, table.positions);
   for (size_t i = 0; i < cos.size(); ++i) {
     const size_t at = static_cast<size_t>(position * table.half) + i;
-    EXPECT_NEAR(static_cast<double>(table.cos[at]), cos[i], 2e-6) << "pair " << i;
-    EXPECT_NEAR(static_cast<double>(table.sin[at]), sin[i], 2e-6) << "pair " << i;
+    EXPECT_NEAR(static_cast<double>(table.global.cos[at]), cos[i], 2e-6) << "pair " << i;
+    EXPECT_NEAR(static_cast<double>(table.global.sin[at]), sin[i], 2e-6) << "pair " << i;
   }
 }
 
@@ -96,7 +96,7 @@ TEST(Rope, YarnMscale) {
   expect_row(make_rope_table(config_of(16, rope), 10), 9, cos, sin);
   rope.attention_factor = 1;  // given: replaces the formulas
   const RopeTable table = make_rope_table(config_of(16, rope), 1);
-  EXPECT_EQ(table.cos[0], 1.0f);
+  EXPECT_EQ(table.global.cos[0], 1.0f);
 }
 
 }  // namespace

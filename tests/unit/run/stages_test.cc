@@ -30,9 +30,14 @@ Walk walk(const Model& model, int64_t layer, Matrix* r) {
   Walk w{Matrix(n, c.hidden), Matrix(n, c.heads * c.head_dim), Matrix(n, c.hidden), Matrix(n, c.intermediate), *r, {}};
   EXPECT_TRUE(attention_input(model, block, r->view(), w.attention.data()).ok());
   EXPECT_TRUE(attention_mix(model, block, rope, sequences(), w.attention.view(), nullptr, w.mix.data()).ok());
+  if (c.parallel) {
+    EXPECT_TRUE(mlp_input(model, block, r->view(), w.mlp.data()).ok());
+  }
   EXPECT_TRUE(attention_output(model, block, w.mix.view(), r->data()).ok());
   w.before_mlp = *r;
-  EXPECT_TRUE(mlp_input(model, block, r->view(), w.mlp.data()).ok());
+  if (!c.parallel) {
+    EXPECT_TRUE(mlp_input(model, block, r->view(), w.mlp.data()).ok());
+  }
   EXPECT_TRUE(mlp_mix(model, block, w.mlp.view(), w.inner.data()).ok());
   EXPECT_TRUE(mlp_output(model, block, w.inner.view(), r->data()).ok());
   return w;
@@ -88,27 +93,30 @@ class Stages : public testing::TestWithParam<const char*> {};
 TEST_P(Stages, AreThoseOfWholeForwardPasses) {
   const ModelPtr original = golden(GetParam(), 2);
   const TokenSet tokens = random_tokens(*original, kSequences, kLength);
-  Rule all = rule("*", Method::kGptq, "w4g16");
+  const std::string name = GetParam();
+  Rule all = rule("*", Method::kGptq, name == "phi3-fused" ? "w4row" : "w4g16");  // 72 columns are no groups of 16
   all.gptq.drift = 1;
   all.gptq.residual = 0.7;
   all.gptq.metric = 0;
   // A coarse first block: what comes after it sees other inputs than in the original.
-  const ModelPtr quantized = run(plan_of(original, {all, rule("*layers.0.*", Method::kRtn, "w2g16")}), &tokens, {});
+  const ModelPtr quantized = run(plan_of(original, {all, rule("*.0.*", Method::kRtn, "w2row")}), &tokens, {});
   ASSERT_NE(quantized, nullptr);
 
   Matrix r = embedded(*original, tokens), r_original = r;
   walk(*quantized, 0, &r);
   walk(*original, 0, &r_original);
   const Walk q = walk(*quantized, 1, &r), o = walk(*original, 1, &r_original);
+  // What goes through another norm before it is added cannot make up for an error in the stream.
+  const bool direct = original->arch().attn_post_norm.empty();
   for (const Module& m : original->modules()) {
     if (m.layer != 1) continue;
     StageStats stats;
-    if (m.role == Role::kQ || m.role == Role::kK || m.role == Role::kV)
+    if (m.role <= Role::kQkv)
       stats = stats_of(q.attention, o.attention, {}, {});
     else if (m.role == Role::kO)
-      stats = stats_of(q.mix, o.mix, q.before_attention, o.before_attention);
+      stats = stats_of(q.mix, o.mix, direct ? q.before_attention : Matrix(), o.before_attention);
     else if (m.role == Role::kDown)
-      stats = stats_of(q.inner, o.inner, q.before_mlp, o.before_mlp);
+      stats = stats_of(q.inner, o.inner, direct ? q.before_mlp : Matrix(), o.before_mlp);
     else
       stats = stats_of(q.mlp, o.mlp, {}, {});
     EXPECT_GE(share_equal(*original, *quantized, m.name, stats, all.gptq), 0.999) << m.name;
@@ -120,7 +128,8 @@ TEST_P(Stages, AreThoseOfWholeForwardPasses) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Stages,
-                         testing::Values("llama-128", "opt-pre-ln", "opt-350m-style", "mistral-sliding"),
+                         testing::Values("llama-128", "opt-pre-ln", "opt-350m-style", "mistral-sliding", "bloom",
+                                         "falcon-7b-style", "falcon-40b-style", "gpt2", "phi3-fused", "gemma2"),
                          [](const auto& which) {
                            std::string name = which.param;
                            std::replace(name.begin(), name.end(), '-', '_');
