@@ -7,18 +7,12 @@ namespace qz {
 
 enum class NormKind : int32_t { kRms, kLayer };
 enum class PositionKind : int32_t { kRope, kLearned, kAlibi };
-enum class MlpKind : int32_t { kGated, kPlain };  // down(act(gate x) * up x)  |  down(act(up x))
-enum class QkvOrder : int32_t {
-  kJoined,
-  kGrouped
-};  // rows of a fused qkv: all q, all k, all v  |  for each head of k:
-    // the heads of q that read it, k, v
-enum class RopePairs : int32_t {
-  kHalves,
-  kNeighbours
-};                                                    // dimensions that rotate together: (i, i + half) | (2i, 2i + 1)
-enum class Scoring : int32_t { kSoftmax, kSigmoid };  // of the router's outputs
-enum class Mask : int32_t { kCausal, kFull };         // what a position sees: those before it | all (encoders)
+// down(act(gate x) * up x)  |  down(act(up x))
+enum class MlpKind : int32_t { kGated, kPlain };
+// Rows of a fused qkv: all q, all k, all v  |  for each head of k: the heads of q that read it, k, v.
+enum class QkvOrder : int32_t { kJoined, kGrouped };
+// Dimensions that rotate together: (i, i + half)  |  (2i, 2i + 1).
+enum class RopePairs : int32_t { kHalves, kNeighbours };
 
 // Keys of config.json where families differ; "" = the family has none; "a|b": the first one that is there.
 struct ConfigKeys {
