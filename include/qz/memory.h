@@ -42,7 +42,7 @@ typedef struct qz_memory_query {
   int32_t devices;          /* INFER: tensor-parallel degree; training: data-parallel ranks; 0 = 1 */
   qz_format format;         /* with plan, and of QUANTIZE */
   int32_t in_memory;        /* QUANTIZE: 1 = the result stays in memory, it is not streamed to a directory */
-  const char *weights; /* "bf16" "f32" or [FORMAT:]SCHEME: "w4g128" "gptq:w4g128" "nf4-dq" "q4_k"; NULL = as the model is stored */
+  const char *weights;      /* "bf16" "f32" or [FORMAT:]SCHEME: "w4g128" "gptq:w4g128" "nf4-dq" "q4_k"; NULL = as the model is stored */
   const char *tool;    /* "vllm" "transformers" "llama.cpp": what it adds; "accelerate" "deepspeed" "deepspeed-docs" "gguf-parser": its own
                           formulas; NULL = neither */
   const qz_plan *plan; /* what becomes of each module, instead of weights; NULL = none; QUANTIZE: a new plan's */
@@ -75,7 +75,8 @@ QZ_API qz_status qz_memory_estimate(const qz_model *model, const qz_memory_query
  * Zero-terminated; *need with the zero. */
 QZ_API qz_status qz_memory_to_json(const qz_model *model, const qz_memory_query *query, char *buf, size_t cap, size_t *need);
 /* device->memory_free is the room; the other fields are not read. */
-QZ_API qz_status qz_memory_fit(const qz_model *model, const qz_memory_query *query, const qz_device_info *device, qz_fit_ask ask, qz_fit *out);
+QZ_API qz_status qz_memory_fit(const qz_model *model, const qz_memory_query *query, const qz_device_info *device, qz_fit_ask ask,
+                               qz_fit *out);
 /* A configuration file for DeepSpeed that does what the query says (zero_stage 1 ... 3). */
 QZ_API qz_status qz_memory_deepspeed(const qz_memory_query *query, char *buf, size_t cap, size_t *need);
 

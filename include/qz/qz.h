@@ -6,6 +6,7 @@
 #include "context.h"
 #include "device.h"
 #include "eval.h"
+#include "memory.h"
 #include "model.h"
 #include "packed.h"
 #include "quantize.h"

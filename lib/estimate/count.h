@@ -10,6 +10,7 @@ class Count {
  public:
   Count(uint64_t value = 0) : value_(value) {}                                        // NOLINT: numbers are counts
   Count(int64_t value) : value_(static_cast<uint64_t>(value)), valid_(value >= 0) {}  // NOLINT
+  Count(uint32_t value) : value_(value) {}                                            // NOLINT
   Count(int value) : Count(static_cast<int64_t>(value)) {}                            // NOLINT
 
   bool valid() const { return valid_; }

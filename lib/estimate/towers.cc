@@ -10,7 +10,8 @@ int64_t integer(const Json& object, const char* key) {
   auto it = object.find(key);
   if (it == object.end()) return -1;
   const Json& value = it->is_array() && !it->empty() ? it->front() : *it;
-  return value.is_number_unsigned() && value.get<uint64_t>() <= static_cast<uint64_t>(kMost) ? value.get<int64_t>() : -1;
+  return value.is_number_unsigned() && value.get<uint64_t>() <= static_cast<uint64_t>(kMost) ? value.get<int64_t>()
+                                                                                             : -1;
 }
 
 bool flag(const Json& object, const char* key) {
@@ -34,7 +35,8 @@ int64_t internvl(const Json& config, const Json& v, int64_t text_hidden) {
   const double shrink = ratio != config.end() && ratio->is_number() ? ratio->get<double>() : 0.5;
   if (!(shrink > 0 && shrink <= 1)) return -1;
   const auto shuffled = static_cast<int64_t>(static_cast<double>(h) / (shrink * shrink));
-  const int64_t projector = 2 * shuffled + shuffled * text_hidden + text_hidden + text_hidden * text_hidden + text_hidden;
+  const int64_t projector =
+      2 * shuffled + shuffled * text_hidden + text_hidden + text_hidden * text_hidden + text_hidden;
   return layers * layer + embeddings + projector;
 }
 

@@ -115,7 +115,7 @@ Result<WeightTable> store_weights(const ModelShape& shape, const std::string& we
   out.embedding = shape.embedding_bytes;
   out.others = shape.other_bytes;
   if (weights.empty()) {
-    for (const LinearShape& l : shape.linears) out.linears.push_back({l.stored_bytes, 0});
+    for (const LinearShape& l : shape.linears) out.linears.push_back({l.stored_bytes, l.stored_scales});
     return out;
   }
   QZ_ASSIGN(const WeightSpec spec, WeightSpec::parse(weights, shape.dtype));

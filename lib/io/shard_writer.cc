@@ -54,6 +54,27 @@ Result<ShardHash> hash_file(const std::string& path, const std::string& name) {
   return ShardHash{name, sha.hex(), file->size()};
 }
 
+struct IndexEntry {
+  std::string tensor, file;
+  uint64_t bytes = 0;
+};
+
+// model.safetensors.index.json: sorted by tensor, as save_pretrained writes it.
+std::string index_text(std::vector<IndexEntry> entries) {
+  std::sort(entries.begin(), entries.end(),
+            [](const IndexEntry& a, const IndexEntry& b) { return a.tensor < b.tensor; });
+  uint64_t total = 0;
+  Json::object_t names;  // appended directly: insertion would compare with every earlier key
+  for (IndexEntry& e : entries) {
+    total += e.bytes;
+    names.emplace_back(std::move(e.tensor), std::move(e.file));
+  }
+  Json index;
+  index["metadata"]["total_size"] = total;
+  index["weight_map"] = std::move(names);
+  return dump_json(index);
+}
+
 }  // namespace
 
 struct ShardWriter::Shard {
@@ -132,6 +153,23 @@ uint64_t ShardWriter::total_bytes(const std::vector<TensorSpec>& tensors) {
   return bytes;
 }
 
+std::vector<PlannedFile> ShardWriter::plan_files(std::vector<TensorSpec> tensors, uint64_t shard_bytes) {
+  auto shards = split(std::move(tensors), shard_bytes ? shard_bytes : kDefaultShardBytes);
+  std::vector<PlannedFile> files;
+  std::vector<IndexEntry> entries;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    sort_like_reference(&shards[i]);
+    PlannedFile file{shard_name(i, shards.size()), make_safetensors_header(shards[i], {}).size()};
+    for (const TensorSpec& t : shards[i]) {
+      file.bytes += t.bytes;
+      entries.push_back({t.name, file.name, t.bytes});
+    }
+    files.push_back(std::move(file));
+  }
+  if (files.size() > 1) files.push_back({kIndexName, index_text(std::move(entries)).size()});
+  return files;
+}
+
 Status ShardWriter::write(const std::string& name, const void* data, uint64_t bytes) {
   const auto it = slots_.find(name);
   if (it != slots_.end() && it->second->bytes != bytes)
@@ -181,19 +219,10 @@ Result<std::vector<ShardHash>> ShardWriter::finish() {
   }
   if (shards_.size() == 1) return hashes;
 
-  std::map<std::string, const Shard*> map;  // sorted, as save_pretrained writes it
-  uint64_t total = 0;
+  std::vector<IndexEntry> entries;
   for (const auto& shard : shards_)
-    for (const std::string& name : shard->tensors) {
-      map.emplace(name, shard.get());
-      total += slots_.at(name)->bytes;
-    }
-  Json::object_t names;  // appended directly: insertion would compare with every earlier key
-  for (const auto& [name, shard] : map) names.emplace_back(name, shard->name);
-  Json index;
-  index["metadata"]["total_size"] = total;
-  index["weight_map"] = std::move(names);
-  QZ_TRY(staging_->write_file(kIndexName, dump_json(index)));
+    for (const std::string& name : shard->tensors) entries.push_back({name, shard->name, slots_.at(name)->bytes});
+  QZ_TRY(staging_->write_file(kIndexName, index_text(std::move(entries))));
   return hashes;
 }
 

@@ -16,6 +16,11 @@ struct ShardHash {
   uint64_t bytes = 0;
 };
 
+struct PlannedFile {
+  std::string name;
+  uint64_t bytes = 0;
+};
+
 class ShardWriter {
  public:
   // Splits `tensors` (kept in the given order between shards; each shard inside is ordered like the reference writer)
@@ -26,6 +31,8 @@ class ShardWriter {
                                                      uint64_t shard_bytes);
   // Bytes that create() will need on disk, headers and index included, for the preflight check.
   static uint64_t total_bytes(const std::vector<TensorSpec>& tensors);
+  // The files that create() and finish() will write, exact: names and sizes, the index last if there is one.
+  static std::vector<PlannedFile> plan_files(std::vector<TensorSpec> tensors, uint64_t shard_bytes);
 
   // The whole tensor (spec.bytes bytes). A second write of one name, an unknown name or a wrong size is kInternal.
   // Thread-safe.

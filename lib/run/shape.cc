@@ -4,6 +4,7 @@
 #include <set>
 
 #include "estimate/towers.h"
+#include "estimate/weights.h"
 #include "model/biases.h"
 #include "model/layout.h"
 
@@ -67,7 +68,8 @@ ModelShape shape_of(const Model& model) {
   s.hidden = c.hidden;
   s.heads = c.heads;
   s.kv_heads = c.kv_heads;
-  s.head_dim = s.value_dim = c.head_dim;
+  s.head_dim = c.head_dim;
+  s.value_dim = c.value_dim;
   s.intermediate = c.intermediate;
   s.vocab = c.vocab;
   s.max_seq = c.max_seq;
@@ -95,6 +97,21 @@ ModelShape shape_of(const Model& model) {
     from_headers(model, embedding, &s);
   s.largest = std::max(s.largest, s.embedding);
   return s;
+}
+
+Status store_plan(const Plan& plan, FormatId id, ModelShape* shape) {
+  const FormatId format = id == FormatId::kDefault ? FormatId::kCompressed : id;
+  QZ_ASSIGN(const std::vector<ModulePlan> modules, resolve_plan(plan, format, true));
+  const PlanSummary summary = summarize_plan(*plan.model(), modules);
+  for (size_t i = 0; i < modules.size(); i++) {
+    LinearShape& l = shape->linears[i];
+    if (modules[i].method == Method::kKeep) continue;
+    const MatrixBytes bytes =
+        layout_bytes(*find_format(format), modules[i].scheme, l.rows, l.cols, summary.modules[i].g_idx);
+    l.stored_bytes = bytes.codes;
+    l.stored_scales = bytes.scales;
+  }
+  return {};
 }
 
 }  // namespace qz

@@ -2,10 +2,13 @@
 // family's table.
 #pragma once
 #include "estimate/shape.h"
-#include "model/model.h"
+#include "run/plan.h"
 
 namespace qz {
 
 ModelShape shape_of(const Model& model);
+
+// Replaces the stored bytes of the linear layers by what the plan makes of them in `format`. Errors: as resolve_plan.
+Status store_plan(const Plan& plan, FormatId format, ModelShape* shape);
 
 }  // namespace qz

@@ -1,8 +1,8 @@
 #include "run/writer.h"
 
 #include <algorithm>
-#include <set>
 
+#include "run/output.h"
 #include "tensor/convert.h"
 
 namespace qz {
@@ -10,8 +10,6 @@ namespace {
 
 constexpr uint64_t kCopyBytes = 16u << 20;
 constexpr char kReportName[] = "qz_report.json";
-
-std::string spec_name(DType dtype) { return dtype_name(dtype); }
 
 uint64_t part_bytes(const PartSpec& part) {
   uint64_t n = dtype_bits(part.dtype) / 8;
@@ -26,15 +24,6 @@ Matrix transpose(const Matrix& m) {
   return out;
 }
 
-// Every name that a quantized module may have in the source: they are replaced, not copied.
-std::set<std::string> owned_names(const Model& model, size_t module) {
-  const std::string& name = model.modules()[module].name;
-  std::set<std::string> names = {name + ".weight"};
-  if (const Format* source = find_format(model.format()))
-    for (const std::string_view part : source->part_names) names.insert(name + "." + std::string(part));
-  return names;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<ModelWriter>> ModelWriter::create(const Model& source, const PlanSummary& summary,
@@ -46,32 +35,11 @@ Result<std::unique_ptr<ModelWriter>> ModelWriter::create(const Model& source, co
   if (!w->format_ && options.format != FormatId::kPlain)
     return error(Code::kInvalidArgument, "unknown format %d", static_cast<int>(options.format));
 
-  std::vector<TensorSpec> specs;
-  std::set<std::string> replaced;
-  for (size_t i = 0; i < summary.modules.size(); i++) {
-    const PlannedModule& m = summary.modules[i];
-    const Module& module = source.modules()[i];
-    const bool becomes_plain = !m.quantized && source.quantized(i);
-    if (!m.quantized && !becomes_plain) continue;
-    replaced.merge(owned_names(source, i));
-    if (m.quantized) {
-      for (const PartSpec& part : w->format_->layout(m.scheme, module.rows, module.cols, m.g_idx))
-        specs.push_back({m.name + "." + std::string(part.name), spec_name(part.dtype), part.shape, part_bytes(part)});
-    } else {
-      const DType dtype = is_float(source.config().dtype) ? source.config().dtype : DType::kF32;
-      specs.push_back(
-          {m.name + ".weight", spec_name(dtype), module.stored_shape(),
-           static_cast<uint64_t>(module.rows) * static_cast<uint64_t>(module.cols) * dtype_bits(dtype) / 8});
-    }
-  }
-  for (const TensorInfo& t : source.checkpoint()->tensors()) {
-    if (replaced.count(t.name)) continue;
-    w->copies_.push_back(t.name);
-    specs.push_back({t.name, t.dtype_name, t.shape, t.bytes});
-  }
-  const uint64_t bytes = ShardWriter::total_bytes(specs);
+  OutputTensors output = output_tensors(source, summary, w->format_);
+  w->copies_ = std::move(output.copies);
+  const uint64_t bytes = ShardWriter::total_bytes(output.tensors);
   QZ_ASSIGN(w->staging_, StagingDir::create(target, source.checkpoint()->dir(), options.overwrite, bytes));
-  QZ_ASSIGN(w->shards_, ShardWriter::create(w->staging_.get(), std::move(specs), options.shard_bytes));
+  QZ_ASSIGN(w->shards_, ShardWriter::create(w->staging_.get(), std::move(output.tensors), options.shard_bytes));
   return w;
 }
 

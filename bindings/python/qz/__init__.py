@@ -14,6 +14,7 @@ from .calibration import Calibration
 from .context import Context, Device
 from .errors import (BadFile, BufferTooSmall, Busy, Cancelled, DeviceError, Error, InternalError, InvalidArgument, IoError, Mismatch,
                      NumericError, OutOfMemory, Unsupported)
+from .estimates import Fit, MemoryEstimate, MemoryItem, MemoryQuery, deepspeed_config, estimate, fit
 from .evaluation import Evaluation, perplexity
 from .memory import MemoryMonitor, MemoryUsage
 from .model import Model, ModelInfo, ModuleInfo, Verification
@@ -29,6 +30,8 @@ from .text import Tokenizer
 __version__ = ".".join(map(str, library_version))
 
 __all__ = ["BadFile", "BufferTooSmall", "Busy", "Calibration", "Cancelled", "Context", "Device", "DeviceError", "Error", "Evaluation",
-           "GptqOptions", "InternalError", "InvalidArgument", "IoError", "MemoryMonitor", "MemoryUsage", "Mismatch", "Model", "ModelInfo", "ModuleInfo", "ModuleReport",
+           "Fit", "GptqOptions", "InternalError", "InvalidArgument", "IoError", "MemoryEstimate", "MemoryItem", "MemoryMonitor", "MemoryQuery",
+           "MemoryUsage", "Mismatch", "Model", "ModelInfo", "ModuleInfo", "ModuleReport",
            "NumericError", "OutOfMemory", "Packed", "Plan", "Progress", "ROW", "Rule", "Scheme", "Session", "TENSOR", "Tensor",
-           "Tokenizer", "Unsupported", "Verification", "as_tensor", "gptq", "library_version", "perplexity", "rtn"]
+           "Tokenizer", "Unsupported", "Verification", "as_tensor", "deepspeed_config",
+           "estimate", "fit", "gptq", "library_version", "perplexity", "rtn"]

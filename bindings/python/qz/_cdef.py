@@ -245,6 +245,60 @@ void qz_plan_free(qz_plan *plan);
 size_t qz_report_count(const qz_model *quantized);
 qz_status qz_report_get(const qz_model *quantized, size_t i, qz_module_report *out);
 qz_status qz_report_to_json(const qz_model *quantized, char *buf, size_t cap, size_t *need);
+typedef int32_t qz_goal;
+enum {
+  QZ_GOAL_INFER = 0,
+  QZ_GOAL_QUANTIZE = 1,
+  QZ_GOAL_TRAIN_FULL = 2,
+  QZ_GOAL_TRAIN_LORA = 3,
+  QZ_GOAL_TRAIN_QLORA = 4
+};
+typedef int32_t qz_optimizer;
+enum { QZ_OPTIMIZER_ADAM = 0, QZ_OPTIMIZER_ADAM_F32 = 1, QZ_OPTIMIZER_ADAM_8BIT = 2, QZ_OPTIMIZER_SGD = 3 };
+typedef int32_t qz_offload;
+enum { QZ_OFFLOAD_NONE = 0, QZ_OFFLOAD_OPTIMIZER = 1, QZ_OFFLOAD_PARAMETERS = 2 };
+typedef struct qz_memory_query {
+  uint32_t struct_size;
+  qz_goal goal;
+  int64_t batch;
+  int64_t seq_len;
+  int64_t prefill;
+  qz_dtype compute;
+  qz_dtype kv_cache;
+  qz_optimizer optimizer;
+  qz_offload offload;
+  int32_t lora_rank;
+  int32_t keep_activations;
+  int32_t zero_stage;
+  int32_t devices;
+  qz_format format;
+  int32_t in_memory;
+  const char *weights;
+  const char *tool;
+  const qz_plan *plan;
+} qz_memory_query;
+typedef struct qz_memory {
+  uint32_t struct_size, reserved;
+  uint64_t weights, scales, kv_cache, activations, logits, gradients, optimizer, workspace, runtime;
+  uint64_t device_total, host_total, disk_total;
+} qz_memory;
+typedef int32_t qz_fit_ask;
+enum {
+  QZ_FIT_CONTEXT = 0,
+  QZ_FIT_BATCH = 1,
+  QZ_FIT_BITS = 2
+};
+typedef struct qz_fit {
+  uint32_t struct_size, reserved;
+  int64_t value;
+  uint64_t needed;
+  char weights[32];
+} qz_fit;
+qz_status qz_memory_estimate(const qz_model *model, const qz_memory_query *query, qz_memory *out);
+qz_status qz_memory_to_json(const qz_model *model, const qz_memory_query *query, char *buf, size_t cap, size_t *need);
+qz_status qz_memory_fit(const qz_model *model, const qz_memory_query *query, const qz_device_info *device, qz_fit_ask ask,
+                               qz_fit *out);
+qz_status qz_memory_deepspeed(const qz_memory_query *query, char *buf, size_t cap, size_t *need);
 typedef struct qz_part {
   const char *name;
   qz_tensor tensor;

@@ -67,6 +67,9 @@ TEST_F(ShardWriterTest, WritesTheReferencesBytes) {
   uint64_t all = written("model.safetensors.index.json").size();
   for (const ShardHash& h : *hashes) all += h.bytes;
   EXPECT_GE(ShardWriter::total_bytes(specs), all);
+  uint64_t planned = 0;
+  for (const PlannedFile& file : ShardWriter::plan_files(specs, 131'000)) planned += file.bytes;
+  EXPECT_EQ(planned, all);
 }
 
 TEST_F(ShardWriterTest, OneShardHasNoIndex) {

@@ -15,6 +15,7 @@ from .common import write_json
 from .convert import convert
 from .devices import devices
 from .doctor import doctor
+from .estimate import estimate
 from .evaluate import evaluate
 from .generate import generate
 from .inspect import inspect
@@ -32,7 +33,7 @@ def commands() -> None:
     """Quantizes language models on the CPU."""
 
 
-for command in (quantize, evaluate, generate, inspect, convert, verify, report, devices, doctor):
+for command in (quantize, evaluate, generate, inspect, convert, verify, report, devices, doctor, estimate):
     commands.add_command(command)
 
 

@@ -1,0 +1,87 @@
+"""Estimates from Python and on the command line: published figures, files that are really written, refusals."""
+import json
+
+import pytest
+from sample import ROOT, SAMPLE
+
+import qz
+
+CONFIGS = ROOT / "tests/data/configs"
+
+
+@pytest.fixture(scope="module")
+def qwen():
+    with qz.Model.open(CONFIGS / "qwen3-8b", config_only=True) as opened:
+        yield opened
+
+
+def test_items_add_up(qwen):
+    result = qz.estimate(qwen, qz.MemoryQuery(weights="w4g128", seq_len=4096))
+    assert sum(item.bytes for item in result.items) == result.device and result.host == result.disk == 0
+    kv = next(item for item in result.items if item.kind == "kv_cache")
+    assert kv.bytes == 147456 * 4096
+    assert sum(item.bytes for item in result.items if item.kind in {"weights", "scales"}) / 2**30 == pytest.approx(5.66, abs=0.01)
+
+
+def test_what_fits(qwen):
+    found = qz.fit(qwen, 16 << 30, "context", qz.MemoryQuery(weights="w4g128"))
+    assert found.value > 32768 and found.needed <= 16 << 30
+    assert qz.fit(qwen, 12 << 30, "bits").weights == "w8"
+    with pytest.raises(qz.InvalidArgument, match="ask"):
+        qz.fit(qwen, 1, "luck")
+
+
+@pytest.mark.parametrize("scheme", ["w4g128", "w4g64a", "w8", "w3g128", "w2g64"])
+@pytest.mark.parametrize("format", ["compressed-tensors", "gptq", "gptq_v2", "gptq_p"])
+def test_the_files_have_the_announced_bytes(model, tmp_path, scheme, format):
+    plan = qz.Plan(model).add("*", "rtn", scheme)
+    query = qz.MemoryQuery(goal="quantize", plan=plan, format=format)
+    try:
+        announced = qz.estimate(model, query)
+    except qz.Unsupported as problem:
+        with pytest.raises(qz.Unsupported) as same:  # what cannot be written is not announced either
+            plan.run(format=format, stream_to=tmp_path / "out")
+        assert str(problem).split(": ", 1)[1] == str(same.value).split(": ", 1)[1]
+        return
+    plan.run(format=format, stream_to=tmp_path / "out").close()
+    written = sum(file.stat().st_size for file in (tmp_path / "out").glob("model*.safetensors*"))
+    assert announced.disk == written
+
+
+def test_deepspeed_configuration(tmp_path, cli):
+    file = tmp_path / "zero.json"
+    status, _, err = cli("estimate", CONFIGS / "qwen3-8b", "--for", "train", "--zero", "3", "--offload", "parameters", "--devices", "8",
+                         "--deepspeed", file)
+    assert status == 0, err
+    config = json.loads(file.read_text())
+    assert config["zero_optimization"]["stage"] == 3 and config["train_batch_size"] == 8
+    with pytest.raises(qz.InvalidArgument, match="ZeRO"):
+        qz.deepspeed_config(qz.MemoryQuery())
+
+
+def test_the_command_answers_the_question(cli, cli_json):
+    answer = cli_json("estimate", CONFIGS / "qwen3-8b/config.json", "--weights", "w4g128", "--context", "4096", "--context", "32768", "--device",
+                      "16GiB", "--which")
+    assert [row["fits"] for row in answer["estimates"]] == [True, True]
+    by_name = {(row["name"], row["weights"]): row for row in answer["which"]}
+    assert by_name["Tesla T4", "w4g128"]["fits"]
+    answer = cli_json("estimate", CONFIGS / "llama-2-70b", "--weights", "bf16", "--weights", "w4g128", "--device", "A6000")
+    assert [row["fits"] for row in answer["estimates"]] == [False, True]
+    answer = cli_json("estimate", CONFIGS / "qwen3-8b", "--for", "qlora", "--device", "RTX 4090")
+    assert answer["estimates"][0]["fits"] and answer["device"]["memory"] == 24 << 30
+    status, out, _ = cli("estimate", SAMPLE, "--device", "cpu:0")
+    assert status == 0 and "keys and values" in out and "fits" in out
+    status, _, err = cli("estimate", SAMPLE, "--device", "abacus")
+    assert status == 2 and "H200" in err
+
+
+def test_a_plot_needs_its_package_or_draws(cli, tmp_path):
+    file = tmp_path / "memory.html"
+    status, _, err = cli("estimate", CONFIGS / "qwen3-8b", "--weights", "bf16", "--weights", "w4g128", "--device", "16GiB", "--plot", file)
+    try:
+        import plotly  # noqa: F401
+    except ImportError:
+        assert status == 4 and "pip install 'qz[plot]'" in err
+    else:
+        assert status == 0 and "w4g128" in file.read_text()
+    assert cli("estimate", CONFIGS / "qwen3-8b", "--plot", tmp_path / "x.bmp")[0] == 2

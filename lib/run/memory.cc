@@ -1,0 +1,240 @@
+#include "run/memory.h"
+
+#include <algorithm>
+#include <map>
+
+#include "estimate/host.h"
+#include "io/shard_writer.h"
+#include "run/output.h"
+#include "run/writer.h"
+
+namespace qz {
+namespace {
+
+constexpr uint64_t kFloat = sizeof(float);
+
+uint64_t u(int64_t n) { return static_cast<uint64_t>(n); }
+Count floats(int64_t rows, int64_t cols) { return Count(rows) * Count(cols) * Count(kFloat); }
+
+// What is there at one moment beside what is there all the time, and how it is called.
+struct Moment {
+  std::string name;
+  std::vector<std::pair<std::string, Count>> parts;
+  Count total() const {
+    Count sum;
+    for (const auto& part : parts) sum += part.second;
+    return sum;
+  }
+};
+
+class RunModel {
+ public:
+  RunModel(const Model& model, const std::vector<ModulePlan>& plans, const RunSize& size)
+      : model_(model), config_(model.config()), plans_(plans), size_(size) {
+    for (const ModulePlan& p : plans) {
+      calibrates_ = calibrates_ || p.method == Method::kGptq;
+      two_ = two_ || (p.method == Method::kGptq && p.gptq.two_streams());
+      if (p.method == Method::kGptq) metric_ = std::max(metric_, p.gptq.metric);
+    }
+    length_ = std::min(size.length, config_.max_seq);
+    rows_ = size.sequences * length_;
+    const int64_t chunk = ceil_div(kChunkTokens, length_) * length_;
+    chunk_ = std::min(rows_, chunk);
+    judges_ = held_tokens();
+  }
+
+  // The largest of the moments.
+  Moment peak() {
+    std::vector<Moment> moments;
+    if (!calibrates_) {
+      for (size_t i = 0; i < plans_.size(); i++)
+        if (plans_[i].method != Method::kKeep) moments.push_back(rounding(i));
+    } else {
+      moments.push_back(embedding());
+      if (metric_ > 0) moments.push_back(measuring());
+      for (const auto& stage : stages()) {
+        moments.push_back(collecting(stage));
+        for (const size_t module : stage.modules)
+          if (plans_[module].method != Method::kKeep) moments.push_back(solving(stage, module));
+      }
+    }
+    return *std::max_element(moments.begin(), moments.end(),
+                             [](const Moment& a, const Moment& b) { return a.total() < b.total(); });
+  }
+
+ private:
+  struct Stage {
+    std::vector<size_t> modules;
+    int64_t cols = 0;
+    bool residual = false, stash = false;
+  };
+
+  // As run/streams.cc holds sequences out.
+  int64_t held_tokens() const {
+    const int64_t count = size_.sequences;
+    if (count < 4) return 0;
+    const int64_t most = std::max<int64_t>(1, count / kHeldShare), least = std::min<int64_t>(2, most);
+    const int64_t held = std::clamp(ceil_div(kHeldTokens, length_), least, most);
+    const int64_t tokens = held * length_, every = std::max<int64_t>(1, ceil_div(tokens, kHeldTokens));
+    return tokens / every;
+  }
+
+  // Modules of the first block that a plan touches, by the input that they read: q, k, v | o | gate, up | down.
+  std::vector<Stage> stages() const {
+    std::map<std::string, Stage> by_input;
+    for (size_t i = 0; i < plans_.size(); i++) {
+      const Module& m = model_.modules()[i];
+      if (m.layer != 0) continue;
+      const std::string role = role_name(m.role);
+      const bool out = role == "o", down = role == "down", mlp = role == "gate" || role == "up" || role == "gate_up";
+      Stage& s = by_input[out ? "o" : down ? "down" : mlp ? "mlp" : "attention"];
+      s.modules.push_back(i);
+      s.cols = m.cols;
+      s.residual = out || down;
+      s.stash = out || down;
+    }
+    std::vector<Stage> out;
+    for (auto& [name, stage] : by_input) out.push_back(std::move(stage));
+    return out;
+  }
+
+  uint64_t dense_bytes(const Module& m) const {
+    return u(m.rows) * u(m.cols) * dtype_bits(is_float(config_.dtype) ? config_.dtype : DType::kF32) / 8;
+  }
+  // A canonical matrix: a byte a code, float32 scales, zero points.
+  Count matrix_bytes(const Module& m, const Scheme& s) const {
+    const Count groups = Count(m.rows) * Count(s.groups(m.cols));
+    return Count(m.rows) * Count(m.cols) + groups * Count(kFloat) + (s.symmetric ? Count() : groups);
+  }
+
+  // What is there during the whole loop over blocks.
+  void add_streams(Moment* m) const {
+    m->parts.push_back(
+        {"residual streams of the calibration tokens", floats(rows_, config_.hidden) * Count(two_ ? 2 : 1)});
+  }
+  void add_block(Moment* m) const {
+    Count block;
+    for (const Module& module : model_.modules())
+      if (module.layer == 0) block += dense_bytes(module);
+    m->parts.push_back({"one block twice: the original and the one quantized so far", Count(2) * block});
+    Count metrics;
+    if (metric_ > 0) metrics = metric_bytes();
+    m->parts.push_back({"output metrics", metrics});
+    int64_t wide = config_.heads * config_.head_dim;
+    const Count stash = floats(rows_, config_.intermediate) * Count(two_ ? 2 : 1);
+    if (stash.value() <= kStashBytes) wide = std::max(wide, config_.intermediate);
+    m->parts.push_back({"inputs of o and down, all tokens", floats(rows_, wide) * Count(two_ ? 2 : 1)});
+  }
+  Count metric_bytes() const {
+    int64_t rows = 0, block = kMaxChain;
+    for (const Module& m : model_.modules()) rows += m.layer >= 0 ? m.rows : 0;
+    while (block > kMinChain && u(rows * block) * kFloat > kMetricBytes) block /= 2;
+    Count sum;
+    for (size_t i = 0; i < plans_.size(); i++) {
+      const Module& m = model_.modules()[i];
+      if (plans_[i].method == Method::kGptq && plans_[i].gptq.metric > 0)
+        sum += floats(m.rows, std::min(block, m.rows));
+    }
+    return sum;
+  }
+  void add_statistics(Moment* m, const Stage& s) const {
+    const bool residual = s.residual && two_;
+    m->parts.push_back({"statistics of one stage", floats(s.cols, s.cols) * Count(two_ ? 2 : 1) +
+                                                       (residual ? floats(config_.hidden, s.cols) : Count()) +
+                                                       floats(judges_, s.cols) * Count(two_ ? 2 : 1) +
+                                                       (residual ? floats(judges_, config_.hidden) : Count())});
+  }
+
+  Moment embedding() const {
+    Moment m{"embedding", {}};
+    add_streams(&m);
+    Count ends = floats(config_.vocab, config_.embed_dim) * Count(dtype_bits(config_.dtype));
+    m.parts.push_back({"embedding and head", ends.per(32) * Count(config_.tied ? 1 : 2)});
+    return m;
+  }
+  Moment measuring() const {
+    Moment m{"measuring the output metric", {}};
+    add_streams(&m);
+    const int64_t token = 4 * ((config_.layers + 12) * config_.hidden + 6 * config_.intermediate);
+    const int64_t tokens = std::min(rows_, std::max(kMetricTokens, kMetricActivations / token));
+    m.parts.push_back({"activations of all blocks", Count(tokens) * Count(token)});
+    m.parts.push_back({"output metrics", metric_bytes()});
+    return m;
+  }
+  Moment collecting(const Stage& s) const {
+    Moment m{"calibrating", {}};
+    add_streams(&m);
+    add_block(&m);
+    add_statistics(&m, s);
+    m.parts.push_back(
+        {"inputs of some sequences", floats(chunk_, s.cols) * Count(two_ ? 2 : 1) + floats(chunk_, config_.hidden)});
+    return m;
+  }
+  Moment solving(const Stage& s, size_t i) const {
+    Moment m{"solving " + model_.modules()[i].name, {}};
+    const Module& module = model_.modules()[i];
+    add_streams(&m);
+    add_block(&m);
+    add_statistics(&m, s);
+    const Count weight = floats(module.rows, module.cols);
+    m.parts.push_back({"Hessian and its factor", floats(s.cols, s.cols) * Count(2)});
+    m.parts.push_back({"weight, target, corrections, float32", weight * Count(two_ ? (s.residual ? 5 : 4) : 4)});
+    m.parts.push_back({"codes", Count(2) * matrix_bytes(module, plans_[i].scheme)});
+    return m;
+  }
+  Moment rounding(size_t i) const {
+    Moment m{"rounding " + model_.modules()[i].name, {}};
+    const Module& module = model_.modules()[i];
+    m.parts.push_back({"weight and its dequantized copy, float32", floats(module.rows, module.cols) * Count(2)});
+    m.parts.push_back({"codes", Count(3) * matrix_bytes(module, plans_[i].scheme)});
+    return m;
+  }
+
+  // As in run/streams.cc and run/pipeline.cc.
+  static constexpr int64_t kChunkTokens = 2048, kHeldTokens = 1024, kHeldShare = 16;
+  static constexpr int64_t kMaxChain = 1024, kMinChain = 64, kMetricTokens = 256, kMetricActivations = 768 << 20;
+  static constexpr uint64_t kMetricBytes = 256u << 20, kStashBytes = 1u << 30;
+
+  const Model& model_;
+  const ModelConfig& config_;
+  const std::vector<ModulePlan>& plans_;
+  const RunSize& size_;
+  bool calibrates_ = false, two_ = false;
+  int32_t metric_ = 0;
+  int64_t length_ = 0, rows_ = 0, chunk_ = 0, judges_ = 0;
+};
+
+}  // namespace
+
+Result<Ledger> estimate_run(const Plan& plan, const RunSize& size) {
+  const FormatId id = size.format == FormatId::kDefault ? FormatId::kCompressed : size.format;
+  const Model& model = *plan.model();
+  if (size.sequences < 1 || size.length < 1 || size.sequences > (int64_t{1} << 40) / size.length)
+    return error(Code::kInvalidArgument, "%lld calibration sequences of %lld tokens",
+                 static_cast<long long>(size.sequences), static_cast<long long>(size.length));
+  QZ_ASSIGN(const std::vector<ModulePlan> plans, resolve_plan(plan, id, true));
+  const PlanSummary summary = summarize_plan(model, plans);
+  Ledger out;
+  constexpr const char* kSource = "lib/run/pipeline.cc, step by step";
+  out.add("this process now", Where::kHost, ItemKind::kRuntime, read_memory_usage().resident, "resident memory",
+          "/proc/self/status");
+  const Moment peak = RunModel(model, plans, size).peak();
+  for (const auto& [name, bytes] : peak.parts)
+    out.add(name, Where::kHost, ItemKind::kWorkspace, bytes, peak.name, kSource);
+  OutputTensors output = output_tensors(model, summary, find_format(id));
+  if (size.in_memory) {
+    Count kept;
+    for (size_t i = 0; i < plans.size(); i++)
+      if (plans[i].method != Method::kKeep) kept += Count(model.modules()[i].rows) * Count(model.modules()[i].cols);
+    out.add("the result", Where::kHost, ItemKind::kWeights, kept, "a byte a code", kSource);
+  } else {
+    for (const PlannedFile& file : ShardWriter::plan_files(std::move(output.tensors), size.shard_bytes))
+      out.add(file.name, Where::kDisk, ItemKind::kWeights, file.bytes, "header and tensors",
+              "exact: layouts of the format");
+  }
+  out.note("the peak comes while " + peak.name);
+  QZ_TRY(out.finish());
+  return out;
+}
+
+}  // namespace qz

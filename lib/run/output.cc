@@ -1,0 +1,72 @@
+#include "run/output.h"
+
+#include <set>
+
+#include "model/biases.h"
+#include "model/layout.h"
+
+namespace qz {
+namespace {
+
+uint64_t bytes_of(const std::vector<int64_t>& shape, DType dtype) {
+  uint64_t n = dtype_bits(dtype) / 8;
+  for (const int64_t d : shape) n *= static_cast<uint64_t>(d);
+  return n;
+}
+
+TensorSpec spec_of(std::string name, DType dtype, std::vector<int64_t> shape) {
+  const uint64_t bytes = bytes_of(shape, dtype);
+  return {std::move(name), dtype_name(dtype), std::move(shape), bytes};
+}
+
+// Every name that a quantized module may have in the source: they are replaced, not copied.
+std::set<std::string> owned_names(const Model& model, size_t module) {
+  const std::string& name = model.modules()[module].name;
+  std::set<std::string> names = {name + ".weight"};
+  if (const Format* source = find_format(model.format()))
+    for (const std::string_view part : source->part_names) names.insert(name + "." + std::string(part));
+  return names;
+}
+
+std::vector<TensorSpec> source_tensors(const Model& source, DType dtype) {
+  std::vector<TensorSpec> out;
+  for (const TensorInfo& t : source.checkpoint()->tensors()) out.push_back({t.name, t.dtype_name, t.shape, t.bytes});
+  if (!out.empty()) return out;
+  for (const Module& m : source.modules()) {
+    if (m.can_quantize) out.push_back(spec_of(m.name + ".weight", dtype, m.stored_shape()));
+    if (expects_bias(source.checkpoint()->config(), source.arch(), m))
+      out.push_back(spec_of(m.name + ".bias", dtype, {m.rows}));
+  }
+  for (NeededTensor& t : list_others(source.config(), source.arch()))
+    out.push_back(spec_of(std::move(t.name), dtype, std::move(t.shape)));
+  return out;
+}
+
+}  // namespace
+
+OutputTensors output_tensors(const Model& source, const PlanSummary& summary, const Format* format) {
+  const DType plain = is_float(source.config().dtype) ? source.config().dtype : DType::kF32;
+  OutputTensors out;
+  std::set<std::string> replaced;
+  for (size_t i = 0; i < summary.modules.size(); i++) {
+    const PlannedModule& m = summary.modules[i];
+    const Module& module = source.modules()[i];
+    const bool becomes_plain = !m.quantized && source.quantized(i);
+    if (!m.quantized && !becomes_plain) continue;
+    replaced.merge(owned_names(source, i));
+    if (becomes_plain) {
+      out.tensors.push_back(spec_of(m.name + ".weight", plain, module.stored_shape()));
+      continue;
+    }
+    for (PartSpec& part : format->layout(m.scheme, module.rows, module.cols, m.g_idx))
+      out.tensors.push_back(spec_of(m.name + "." + std::string(part.name), part.dtype, std::move(part.shape)));
+  }
+  for (TensorSpec& t : source_tensors(source, plain)) {
+    if (replaced.count(t.name)) continue;
+    out.copies.push_back(t.name);
+    out.tensors.push_back(std::move(t));
+  }
+  return out;
+}
+
+}  // namespace qz
