@@ -6,7 +6,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Declaration order: each header comes after those that it includes.
-ORDER = ["base", "context", "device", "model", "calib", "quantize", "memory", "packed", "eval"]
+ORDER = ["base", "context", "device", "model", "calib", "quantize", "memory", "loading", "packed", "eval"]
 
 
 def strip(text):

@@ -6,6 +6,7 @@
 #include "context.h"
 #include "device.h"
 #include "eval.h"
+#include "loading.h"
 #include "memory.h"
 #include "model.h"
 #include "packed.h"

@@ -16,6 +16,7 @@ from .errors import (BadFile, BufferTooSmall, Busy, Cancelled, DeviceError, Erro
                      NumericError, OutOfMemory, Unsupported)
 from .estimates import Fit, MemoryEstimate, MemoryItem, MemoryQuery, deepspeed_config, estimate, fit
 from .evaluation import Evaluation, perplexity
+from .loading import Finding, check_loading
 from .memory import MemoryMonitor, MemoryUsage
 from .model import Model, ModelInfo, ModuleInfo, Verification
 from .packed import Packed
@@ -30,8 +31,8 @@ from .text import Tokenizer
 __version__ = ".".join(map(str, library_version))
 
 __all__ = ["BadFile", "BufferTooSmall", "Busy", "Calibration", "Cancelled", "Context", "Device", "DeviceError", "Error", "Evaluation",
-           "Fit", "GptqOptions", "InternalError", "InvalidArgument", "IoError", "MemoryEstimate", "MemoryItem", "MemoryMonitor", "MemoryQuery",
+           "Finding", "Fit", "GptqOptions", "InternalError", "InvalidArgument", "IoError", "MemoryEstimate", "MemoryItem", "MemoryMonitor", "MemoryQuery",
            "MemoryUsage", "Mismatch", "Model", "ModelInfo", "ModuleInfo", "ModuleReport",
            "NumericError", "OutOfMemory", "Packed", "Plan", "Progress", "ROW", "Rule", "Scheme", "Session", "TENSOR", "Tensor",
-           "Tokenizer", "Unsupported", "Verification", "as_tensor", "deepspeed_config",
+           "Tokenizer", "Unsupported", "Verification", "as_tensor", "check_loading", "deepspeed_config",
            "estimate", "fit", "gptq", "library_version", "perplexity", "rtn"]

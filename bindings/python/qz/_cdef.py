@@ -299,6 +299,15 @@ qz_status qz_memory_to_json(const qz_model *model, const qz_memory_query *query,
 qz_status qz_memory_fit(const qz_model *model, const qz_memory_query *query, const qz_device_info *device, qz_fit_ask ask,
                                qz_fit *out);
 qz_status qz_memory_deepspeed(const qz_memory_query *query, char *buf, size_t cap, size_t *need);
+typedef struct qz_check_options {
+  uint32_t struct_size;
+  int32_t tensor_parallel;
+  int32_t capability;
+  qz_format format;
+  const char *loader;
+} qz_check_options;
+qz_status qz_plan_check(const qz_plan *plan, const qz_check_options *opts, char *buf, size_t cap, size_t *need);
+qz_status qz_model_check(const qz_model *model, const qz_check_options *opts, char *buf, size_t cap, size_t *need);
 typedef struct qz_part {
   const char *name;
   qz_tensor tensor;

@@ -11,6 +11,8 @@ import click
 from .. import __version__
 from ..errors import Error
 from . import exit_codes
+from .advise import advise_command
+from .check import check
 from .common import write_json
 from .convert import convert
 from .devices import devices
@@ -33,7 +35,7 @@ def commands() -> None:
     """Quantizes language models on the CPU."""
 
 
-for command in (quantize, evaluate, generate, inspect, convert, verify, report, devices, doctor, estimate):
+for command in (quantize, evaluate, generate, inspect, convert, verify, report, devices, doctor, estimate, check, advise_command):
     commands.add_command(command)
 
 

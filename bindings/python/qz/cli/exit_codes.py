@@ -19,7 +19,7 @@ BROKEN_PIPE = 141
 TABLE = """\b
 Exit status:
     0  done
-    1  verify found a difference
+    1  verify found a difference, or check a reason not to load
     2  the command line is wrong
     3  an input file or an argument is not what it must be
     4  well formed, but not supported
