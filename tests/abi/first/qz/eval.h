@@ -1,0 +1,64 @@
+/* qz/eval.h - is it still good? Perplexity, divergence, sessions, generation. */
+#ifndef QZ_EVAL_H
+#define QZ_EVAL_H
+#include "calib.h"
+#include "model.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct qz_eval_options {
+  uint32_t struct_size;
+  int32_t window; /* tokens; 0 = min(max_seq, 2048, the longest sequence) */
+  int32_t stride; /* 0 = window: no overlap, the remainder dropped, every token but a window's first scored;
+                     smaller: sliding windows, only tokens new to a window are scored */
+  int32_t reserved;
+  qz_progress_fn progress; /* may be NULL */
+  void *user;
+} qz_eval_options;
+
+typedef struct qz_eval {
+  uint32_t struct_size, reserved;
+  double perplexity;       /* exp of the mean negative log-likelihood */
+  double perplexity_error; /* standard error, bootstrap over windows */
+  double kl_to_reference;  /* mean over scored tokens of KL(reference || model), nats; NaN without a reference */
+  double kl_p99;           /* 99th percentile of the same */
+  double top1_agreement;   /* 0 ... 1 */
+  double tokens_per_s;
+  int64_t tokens;      /* scored */
+  char protocol[32];   /* "window-256", "strided-512/256" */
+  char token_hash[72]; /* SHA-256 of the text, hexadecimal */
+} qz_eval;
+
+typedef struct qz_generate_options {
+  uint32_t struct_size;
+  int32_t max_tokens;        /* 0 = 128 */
+  int32_t top_k;             /* 0 = off */
+  int32_t greedy;            /* 1: the most likely token; temperature, top_k and top_p are not used */
+  double temperature;        /* 0 = 1 */
+  double top_p;              /* 0 = 1 */
+  double repetition_penalty; /* 0 = 1 */
+  uint64_t seed;
+} qz_generate_options;
+typedef int32_t (*qz_token_fn)(void *user, int32_t token); /* non-zero stops */
+
+/* One sequence in text is cut into windows; several are windowed one by one. reference may be NULL; it must share the vocabulary.
+ * opts may be NULL. */
+QZ_API qz_status qz_eval_perplexity(const qz_model *model, const qz_model *reference, const qz_calib *text, const qz_eval_options *opts,
+                                    qz_eval *out);
+
+/* A session owns one KV cache of max_seq positions (0 = the model's) and all blocks in memory. */
+QZ_API qz_status qz_session_create(const qz_model *model, int64_t max_seq, qz_session **out);
+/* Feeds n tokens. logits: F32 [n, vocab] or [1, vocab] (the last token's). NULL: none wanted. */
+QZ_API qz_status qz_session_logits(qz_session *session, const int32_t *ids, size_t n, const qz_tensor *logits);
+/* Feeds the prompt (n >= 1), then samples until max_tokens, the end-of-text token, or fn says stop. opts may be NULL. */
+QZ_API qz_status qz_session_generate(qz_session *session, const int32_t *prompt, size_t n, const qz_generate_options *opts, qz_token_fn fn,
+                                     void *user);
+/* Forgets everything that was fed. */
+QZ_API qz_status qz_session_reset(qz_session *session);
+QZ_API void qz_session_free(qz_session *session);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,31 @@
+/* qz/packed.h - one quantized matrix: made, taken from named tensors, given back as named tensors, dequantized. */
+#ifndef QZ_PACKED_H
+#define QZ_PACKED_H
+#include "quantize.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct qz_part {
+  const char *name; /* "qweight", "scales", ... of one module */
+  qz_tensor tensor;
+} qz_part;
+
+/* w: [rows, cols] F32, F16 or BF16 on the CPU. rule: NULL = RTN at 4 bit, group 128. hessian: [cols, cols] F32, X^T X of the inputs,
+ * needed for GPTQ (drift and residual corrections need whole models and are not made here). */
+QZ_API qz_status qz_packed_quantize(const qz_context *ctx, const qz_tensor *w, const qz_rule *rule, const qz_tensor *hessian,
+                                    qz_packed **out);
+/* From a format's tensors (copied). rows, cols: the matrix's. scheme->scale is ignored. g_idx is taken if a part of that name is there. */
+QZ_API qz_status qz_packed_import(const qz_context *ctx, qz_format format, const qz_scheme *scheme, int64_t rows, int64_t cols,
+                                  const qz_part *parts, size_t count, qz_packed **out);
+/* *count: room in parts on entry, number of parts on return (also with QZ_STATUS_BUFFER_TOO_SMALL). Views live as long as p and until
+ * the next export from it. */
+QZ_API qz_status qz_packed_export(qz_packed *p, qz_format format, qz_part *parts, size_t *count);
+/* w: [rows, cols] F32, written. */
+QZ_API qz_status qz_packed_dequantize(const qz_packed *p, const qz_tensor *w);
+QZ_API void qz_packed_free(qz_packed *p);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

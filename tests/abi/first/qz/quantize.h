@@ -1,0 +1,117 @@
+/* qz/quantize.h - scheme x method, per module; one engine. */
+#ifndef QZ_QUANTIZE_H
+#define QZ_QUANTIZE_H
+#include "calib.h"
+#include "model.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What may be stored for one matrix. */
+typedef struct qz_scheme {
+  uint32_t struct_size;
+  qz_code code;
+  int32_t bits;       /* 2, 3, 4, 8; 0 = 4 */
+  int32_t group;      /* columns that share a scale: 16 ... 1024, multiple of 8; 0 = 128, -1 = row, -2 = tensor */
+  int32_t asymmetric; /* 1: zero points are stored */
+  qz_dtype scale;     /* NONE = what the format stores for the model: BF16 or F16 */
+} qz_scheme;
+
+/* In which order columns are solved. */
+typedef int32_t qz_order;
+enum {
+  QZ_ORDER_DEFAULT = 0, /* STATIC */
+  QZ_ORDER_NONE = 1,    /* natural */
+  QZ_ORDER_STATIC = 2,  /* by falling diag(H); groups stay natural, nothing to pay at run time */
+  QZ_ORDER_GIDX = 3     /* by falling diag(H), groups over the permuted columns: g_idx is stored (GPTQ's desc_act) */
+};
+
+/* Tri-states: 0 = default, 1 = on, -1 = off. The defaults are what measured best (docs/accuracy.md). */
+typedef struct qz_gptq_options {
+  uint32_t struct_size;
+  int32_t block; /* columns updated lazily together; 0 = 128 */
+  qz_order order;
+  int32_t sweeps;             /* coordinate-descent sweeps over the codes; 0 = default, -1 = none */
+  int32_t search;             /* range search weighted by diag(H) instead of min-max */
+  int32_t signed_grid;        /* symmetric scales may be negative, so that the larger extreme meets the longer end of the grid */
+  int32_t refit;              /* least-squares refit of the scales after the sweeps */
+  int32_t allow_rtn_fallback; /* 1: a Hessian that no damping repairs means RTN for that module, recorded as fell_back; 0: an error */
+  int32_t metric;             /* calibration sequences whose gradients say which outputs matter: the solver then minimizes the
+                                 Kronecker approximation of the loss instead of the layer's own error; 0 = default, -1 = off */
+  int32_t reserved;
+  double metric_ridge; /* added to the metric's diagonal, of its mean; 0 = default */
+  double damp;         /* of mean diag(H); 0 = default */
+  double drift;        /* strength of the target's correction for the drift of the inputs; 0 = default, -1 = off */
+  double residual;     /* strength of its correction for the error already in the residual stream; 0 = default, -1 = off */
+} qz_gptq_options;
+
+/* What to do with the modules that a rule's glob matches. */
+typedef struct qz_rule {
+  uint32_t struct_size;
+  qz_method method;
+  const qz_scheme *scheme;     /* NULL = 4 bit, group 128, symmetric */
+  const qz_gptq_options *gptq; /* NULL = defaults; read for QZ_METHOD_GPTQ and _DEFAULT */
+} qz_rule;
+
+typedef struct qz_run_options {
+  uint32_t struct_size;
+  qz_format format;        /* what the result will be stored as: decides scale types and what can be stored */
+  const char *stream_to;   /* write the directory while the layers finish and drop them from memory; NULL = keep all in memory */
+  int32_t overwrite;       /* 1: stream_to may exist */
+  int32_t strict;          /* 1: warnings that mean a worse result (too few tokens for a Hessian) are errors */
+  uint64_t shard_bytes;    /* 0 = 5 GB */
+  uint64_t seed;           /* of the split into solving and judging tokens */
+  qz_progress_fn progress; /* may be NULL */
+  void *user;
+} qz_run_options;
+
+/* One module of a finished run. Errors are mean squares over calibration tokens that the solver did not see, relative to the mean
+ * square of the module's original output. */
+typedef struct qz_module_report {
+  uint32_t struct_size;
+  qz_method method;
+  int32_t fell_back;  /* 1: GPTQ failed and RTN stands in (allow_rtn_fallback) */
+  int32_t damp_steps; /* how often the damping had to be raised */
+  const char *name;
+  int32_t bits, group, asymmetric, reserved;
+  double weight_error;     /* |W - Wq|^2 / |W|^2 */
+  double output_error;     /* of the method's result */
+  double rtn_output_error; /* of rounding to nearest, same scheme */
+  double damp;             /* that was used, of mean diag(H) */
+  double drift, residual;  /* strengths that were used */
+  double seconds;
+  uint64_t tokens, bytes_before, bytes_after;
+} qz_module_report;
+
+/* "w4g128" "w3g128" "w4g32a" (a = asymmetric) "w8" "int8" (8 bit per row) ... Unknown: QZ_STATUS_INVALID_ARGUMENT. */
+QZ_API qz_status qz_scheme_preset(const char *name, qz_scheme *out);
+
+/* Rounds every linear layer (the head excepted) to nearest. scheme and run may be NULL. */
+QZ_API qz_status qz_rtn_run(const qz_model *model, const qz_scheme *scheme, const qz_run_options *run, qz_model **out);
+/* GPTQ on every linear layer (the head excepted). scheme, opts and run may be NULL. */
+QZ_API qz_status qz_gptq_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme, const qz_gptq_options *opts,
+                             const qz_run_options *run, qz_model **out);
+
+/* A plan says per module what to do. A new plan has one rule: "*", QZ_METHOD_DEFAULT; the head is kept unless a rule names it. */
+QZ_API qz_status qz_plan_create(const qz_model *model, qz_plan **out);
+/* {"rules": [{"glob": "*", "method": "gptq", "scheme": "w4g128", "gptq": {"damp": 0.01, ...}}, ...]} replaces all rules. */
+QZ_API qz_status qz_plan_from_json(const qz_model *model, const char *json, size_t bytes, qz_plan **out);
+/* Zero-terminated; *need with the zero. */
+QZ_API qz_status qz_plan_to_json(const qz_plan *plan, char *buf, size_t cap, size_t *need);
+/* glob over full module names: * any characters, ? one, [...] one of a set. The last match wins. The rule is copied. A glob that
+ * matches no module is QZ_STATUS_INVALID_ARGUMENT. */
+QZ_API qz_status qz_plan_add_rule(qz_plan *plan, const char *glob, const qz_rule *rule);
+/* calib may be NULL when no module needs it. With stream_to, *out is the directory that was written, opened. */
+QZ_API qz_status qz_plan_run(const qz_plan *plan, const qz_calib *calib, const qz_run_options *run, qz_model **out);
+QZ_API void qz_plan_free(qz_plan *plan);
+
+/* The report travels with a quantized model and lies in its directory as qz_report.json. 0 if there is none. */
+QZ_API size_t qz_report_count(const qz_model *quantized);
+QZ_API qz_status qz_report_get(const qz_model *quantized, size_t i, qz_module_report *out);
+/* Zero-terminated; *need with the zero. QZ_STATUS_UNSUPPORTED if the model carries no report. */
+QZ_API qz_status qz_report_to_json(const qz_model *quantized, char *buf, size_t cap, size_t *need);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
