@@ -16,14 +16,26 @@ constexpr uint64_t kFloat = sizeof(float);
 uint64_t u(int64_t n) { return static_cast<uint64_t>(n); }
 Count floats(int64_t rows, int64_t cols) { return Count(rows) * Count(cols) * Count(kFloat); }
 
+// glibc takes blocks from here on from the system and gives them back; smaller ones come from a heap, which keeps its
+// high-water mark (mallopt(3), M_MMAP_THRESHOLD, which grows up to this).
+constexpr uint64_t kMapped = 32u << 20;
+
 // What is there at one moment beside what is there all the time, and how it is called.
 struct Moment {
   std::string name;
-  std::vector<std::pair<std::string, Count>> parts;
-  Count total() const {
-    Count sum;
-    for (const auto& part : parts) sum += part.second;
-    return sum;
+  std::vector<std::pair<std::string, Count>> parts = {};
+  Count mapped = {}, heap = {};
+
+  // `count` blocks of `each` bytes.
+  void add(const std::string& what, Count each, int64_t count = 1) {
+    const Count bytes = each * Count(count);
+    (each.value() >= kMapped ? mapped : heap) += bytes;
+    for (auto& part : parts)
+      if (part.first == what) {
+        part.second += bytes;
+        return;
+      }
+    parts.push_back({what, bytes});
   }
 };
 
@@ -58,8 +70,13 @@ class RunModel {
           if (plans_[module].method != Method::kKeep) moments.push_back(solving(stage, module));
       }
     }
-    return *std::max_element(moments.begin(), moments.end(),
-                             [](const Moment& a, const Moment& b) { return a.total() < b.total(); });
+    Count heap;
+    for (const Moment& m : moments) heap = heap < m.heap ? m.heap : heap;
+    Moment most = *std::max_element(moments.begin(), moments.end(),
+                                    [](const Moment& x, const Moment& y) { return x.mapped < y.mapped; });
+    if (most.heap < heap)
+      most.parts.push_back({"heap that other steps have left", Count(heap.value() - most.heap.value())});
+    return most;
   }
 
  private:
@@ -109,84 +126,84 @@ class RunModel {
 
   // What is there during the whole loop over blocks.
   void add_streams(Moment* m) const {
-    m->parts.push_back(
-        {"residual streams of the calibration tokens", floats(rows_, config_.hidden) * Count(two_ ? 2 : 1)});
+    m->add("residual streams of the calibration tokens", floats(rows_, config_.hidden), sides());
   }
+  int64_t sides() const { return two_ ? 2 : 1; }
   void add_block(Moment* m) const {
-    Count block;
     for (const Module& module : model_.modules())
-      if (module.layer == 0) block += dense_bytes(module);
-    m->parts.push_back({"one block twice: the original and the one quantized so far", Count(2) * block});
-    Count metrics;
-    if (metric_ > 0) metrics = metric_bytes();
-    m->parts.push_back({"output metrics", metrics});
+      if (module.layer == 0)
+        m->add("one block twice: the original and the one quantized so far", dense_bytes(module), 2);
+    add_metrics(m);
     int64_t wide = config_.heads * config_.head_dim;
-    const Count stash = floats(rows_, config_.intermediate) * Count(two_ ? 2 : 1);
+    const Count stash = floats(rows_, config_.intermediate) * Count(sides());
     if (stash.value() <= kStashBytes) wide = std::max(wide, config_.intermediate);
-    m->parts.push_back({"inputs of o and down, all tokens", floats(rows_, wide) * Count(two_ ? 2 : 1)});
+    m->add("inputs of o and down, all tokens", floats(rows_, wide), sides());
   }
-  Count metric_bytes() const {
+  void add_metrics(Moment* m) const {
     int64_t rows = 0, block = kMaxChain;
-    for (const Module& m : model_.modules()) rows += m.layer >= 0 ? m.rows : 0;
+    for (const Module& module : model_.modules()) rows += module.layer >= 0 ? module.rows : 0;
     while (block > kMinChain && u(rows * block) * kFloat > kMetricBytes) block /= 2;
-    Count sum;
     for (size_t i = 0; i < plans_.size(); i++) {
-      const Module& m = model_.modules()[i];
+      const int64_t n = model_.modules()[i].rows;
       if (plans_[i].method == Method::kGptq && plans_[i].gptq.metric > 0)
-        sum += floats(m.rows, std::min(block, m.rows));
+        m->add("output metrics", floats(n, std::min(block, n)));
     }
-    return sum;
   }
   void add_statistics(Moment* m, const Stage& s) const {
-    const bool residual = s.residual && two_;
-    m->parts.push_back({"statistics of one stage", floats(s.cols, s.cols) * Count(two_ ? 2 : 1) +
-                                                       (residual ? floats(config_.hidden, s.cols) : Count()) +
-                                                       floats(judges_, s.cols) * Count(two_ ? 2 : 1) +
-                                                       (residual ? floats(judges_, config_.hidden) : Count())});
+    constexpr const char* kWhat = "statistics of one stage";
+    m->add(kWhat, floats(s.cols, s.cols), sides());
+    m->add(kWhat, floats(judges_, s.cols), sides());
+    if (!s.residual || !two_) return;
+    m->add(kWhat, floats(config_.hidden, s.cols));
+    m->add(kWhat, floats(judges_, config_.hidden));
   }
 
   Moment embedding() const {
-    Moment m{"embedding", {}};
+    Moment m{"embedding"};
     add_streams(&m);
-    Count ends = floats(config_.vocab, config_.embed_dim) * Count(dtype_bits(config_.dtype));
-    m.parts.push_back({"embedding and head", ends.per(32) * Count(config_.tied ? 1 : 2)});
+    const Count table = (Count(config_.vocab) * Count(config_.embed_dim) * Count(dtype_bits(config_.dtype))).per(8);
+    m.add("embedding and head", table, config_.tied ? 1 : 2);
     return m;
   }
+  // The stream before every block, and one block's activations with their gradients: about 9 widths of the stream and 6
+  // of the MLP, for as many tokens as pipeline.cc takes.
   Moment measuring() const {
-    Moment m{"measuring the output metric", {}};
+    Moment m{"measuring the output metric"};
     add_streams(&m);
     const int64_t token = 4 * ((config_.layers + 12) * config_.hidden + 6 * config_.intermediate);
-    const int64_t tokens = std::min(rows_, std::max(kMetricTokens, kMetricActivations / token));
-    m.parts.push_back({"activations of all blocks", Count(tokens) * Count(token)});
-    m.parts.push_back({"output metrics", metric_bytes()});
+    const int64_t tokens = std::max(kMetricTokens, kMetricActivations / token);
+    const int64_t length = std::clamp(tokens / metric_, std::min(kMetricTokens, config_.max_seq), config_.max_seq);
+    const int64_t count = std::min({size_.sequences, int64_t{metric_}, std::max<int64_t>(1, tokens / length)});
+    const int64_t rows = count * std::min(length, length_);
+    m.add("activations while the metric is measured", floats(rows, config_.hidden), config_.layers + 9);
+    m.add("activations while the metric is measured", floats(rows, config_.intermediate), 6);
     return m;
   }
   Moment collecting(const Stage& s) const {
-    Moment m{"calibrating", {}};
+    Moment m{"calibrating"};
     add_streams(&m);
     add_block(&m);
     add_statistics(&m, s);
-    m.parts.push_back(
-        {"inputs of some sequences", floats(chunk_, s.cols) * Count(two_ ? 2 : 1) + floats(chunk_, config_.hidden)});
+    m.add("inputs of some sequences", floats(chunk_, s.cols), sides());
+    m.add("inputs of some sequences", floats(chunk_, config_.hidden));
     return m;
   }
   Moment solving(const Stage& s, size_t i) const {
-    Moment m{"solving " + model_.modules()[i].name, {}};
     const Module& module = model_.modules()[i];
+    Moment m{"solving " + module.name};
     add_streams(&m);
     add_block(&m);
     add_statistics(&m, s);
-    const Count weight = floats(module.rows, module.cols);
-    m.parts.push_back({"Hessian and its factor", floats(s.cols, s.cols) * Count(2)});
-    m.parts.push_back({"weight, target, corrections, float32", weight * Count(two_ ? (s.residual ? 5 : 4) : 4)});
-    m.parts.push_back({"codes", Count(2) * matrix_bytes(module, plans_[i].scheme)});
+    m.add("Hessian and its factor", floats(s.cols, s.cols), 2);
+    m.add("weight, target, corrections, float32", floats(module.rows, module.cols), two_ && s.residual ? 5 : 4);
+    m.add("codes", matrix_bytes(module, plans_[i].scheme), 2);
     return m;
   }
   Moment rounding(size_t i) const {
-    Moment m{"rounding " + model_.modules()[i].name, {}};
     const Module& module = model_.modules()[i];
-    m.parts.push_back({"weight and its dequantized copy, float32", floats(module.rows, module.cols) * Count(2)});
-    m.parts.push_back({"codes", Count(3) * matrix_bytes(module, plans_[i].scheme)});
+    Moment m{"rounding " + module.name};
+    m.add("weight and its dequantized copy, float32", floats(module.rows, module.cols), 2);
+    m.add("codes", matrix_bytes(module, plans_[i].scheme), 2);
     return m;
   }
 

@@ -79,9 +79,20 @@ def test_a_plot_needs_its_package_or_draws(cli, tmp_path):
     file = tmp_path / "memory.html"
     status, _, err = cli("estimate", CONFIGS / "qwen3-8b", "--weights", "bf16", "--weights", "w4g128", "--device", "16GiB", "--plot", file)
     try:
-        import plotly  # noqa: F401
+        import matplotlib  # noqa: F401
     except ImportError:
         assert status == 4 and "pip install 'qz[plot]'" in err
     else:
         assert status == 0 and "w4g128" in file.read_text()
     assert cli("estimate", CONFIGS / "qwen3-8b", "--plot", tmp_path / "x.bmp")[0] == 2
+
+
+def test_a_dry_run_announces_and_writes_nothing(cli, cli_json, tmp_path):
+    out = tmp_path / "out"
+    announced = cli_json("quantize", SAMPLE, out, "--dry-run", "--samples", "8", "--length", "64")
+    assert not out.exists() and announced["host"] > 10**7
+    made = cli_json("quantize", SAMPLE, out, "--samples", "8", "--length", "64")
+    assert announced["disk"] == made["bytes_after"]
+    assert made["memory"]["measured"] > 0 and made["memory"]["estimated"] > 0
+    status, text, _ = cli("quantize", SAMPLE, out, "--dry-run")
+    assert status == 0 and "residual streams" in text and "model.safetensors" in text

@@ -14,7 +14,7 @@ from .. import __version__, _library
 from .common import Common, pairs, with_common
 
 # Python packages that a command needs beyond the required ones: (package, what for, how to get it).
-_OPTIONAL = (("plotly", "qz estimate --plot", "pip install 'qz[plot]'"), ("torch", "tensors of PyTorch in and out", "pip install torch"))
+_OPTIONAL = (("matplotlib", "qz estimate --plot", "pip install 'qz[plot]'"), ("torch", "tensors of PyTorch in and out", "pip install torch"))
 _REQUIRED = ("cffi", "click", "numpy", "rich", "tokenizers")
 
 

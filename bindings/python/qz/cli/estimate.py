@@ -42,7 +42,7 @@ _GIB = 1 << 30
 @click.option("--device", help="The device that it must fit: part of a GPU's name (`qz devices --known`), or a size such as 16GiB.")
 @click.option("--which", is_flag=True, help="All GPUs that `qz devices --known` lists, with what fits on each.")
 @click.option("--deepspeed", "deepspeed_file", type=click.Path(), help="Write a DeepSpeed configuration that does this.")
-@click.option("--plot", "plot_file", type=click.Path(), help="Memory over the context, .html or .svg (pip install 'qz[plot]').")
+@click.option("--plot", "plot_file", type=click.Path(), help="Memory over the context, .svg, .png or .html (pip install 'qz[plot]').")
 @with_common
 def estimate(common: Common, model: str, goal: str, weights: tuple[str, ...], context: tuple[int, ...], batch: Optional[int],
              prefill: Optional[int], kv: Optional[str], tool: Optional[str], optimizer: str, rank: Optional[int], zero: int, offload: str,

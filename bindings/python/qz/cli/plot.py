@@ -1,6 +1,8 @@
-"""Curves of memory over the context, drawn by plotly (an optional package)."""
+"""Curves of memory over the context, drawn by matplotlib (an optional package)."""
 from __future__ import annotations
 
+import html
+import io
 import pathlib
 from dataclasses import replace
 from typing import Any, Optional
@@ -13,38 +15,46 @@ from ..estimates import estimate as estimate_memory
 from ..model import Model
 
 _POINTS = 33
+_BATCHES = ("-", "--", ":")  # line styles
 
 
 def plot_context(path: str, title: str, model: Model, queries: list[MemoryQuery], room: Optional[tuple[str, int]],
                  measured: Optional[list[tuple[str, int, int]]] = None) -> None:
-    """A curve for each way to store the weights and each batch, a line for the device; measured: (name, context, bytes) points."""
-    if not path.endswith((".html", ".svg")):
-        raise click.UsageError(f"--plot {path!r} must end in .html or .svg")
+    """A curve for each way to store the weights at the batch asked for and at 8 times it, a line for the device. measured: (name, context,
+    bytes) of runs that were made, as points."""
+    kind = pathlib.Path(path).suffix
+    if kind not in {".html", ".svg", ".png"}:
+        raise click.UsageError(f"--plot {path!r} must end in .html, .svg or .png")
     try:
-        import plotly.graph_objects as graph
+        from matplotlib.figure import Figure
     except ImportError:
-        raise Unsupported("--plot needs the Python package plotly: pip install 'qz[plot]'") from None
+        raise Unsupported("--plot needs the Python package matplotlib: pip install 'qz[plot]'") from None
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
     longest = model.info.max_seq
     contexts = sorted({max(1, longest * i // (_POINTS - 1)) for i in range(_POINTS)})
-    figure = graph.Figure()
-    for weights in dict.fromkeys(query.weights for query in queries):
-        for batch in sorted({queries[0].batch or 1, 8}):
-            query = replace(queries[0], weights=weights, batch=batch)
+    batch = queries[0].batch or 1
+    for color, weights in enumerate(dict.fromkeys(query.weights for query in queries)):
+        for style, factor in zip(_BATCHES, (1, 8)):
+            query = replace(queries[0], weights=weights, batch=batch * factor)
             sizes = [estimate_memory(model, replace(query, seq_len=context)).device / 2**30 for context in contexts]
-            figure.add_scatter(x=contexts, y=sizes, mode="lines", name=f"{weights or 'as stored'}, batch {batch}")
+            axes.plot(contexts, sizes, style, color=f"C{color}", label=f"{weights or 'as stored'}, batch {batch * factor}")
     if room:
-        figure.add_hline(y=room[1] / 2**30, line_dash="dash", annotation_text=room[0])
+        axes.axhline(room[1] / 2**30, color="black", linewidth=1, label=f"{room[0]}: {room[1] / 2**30:.1f} GiB")
     for name, context, size in measured or []:
-        figure.add_scatter(x=[context], y=[size / 2**30], mode="markers", name=f"measured: {name}")
-    figure.update_layout(title=title, xaxis_title="context, tokens", yaxis_title="device memory, GiB", template="plotly_white")
-    _write(figure, pathlib.Path(path))
+        axes.plot([context], [size / 2**30], "o", color="black", label=f"measured: {name}")
+    axes.set(title=title, xlabel="context, tokens", ylabel="device memory, GiB", xlim=(0, longest))
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    _write(figure, pathlib.Path(path), kind, title)
 
 
-def _write(figure: Any, path: pathlib.Path) -> None:
-    if path.suffix == ".html":
-        figure.write_html(path, include_plotlyjs="cdn")
+def _write(figure: Any, path: pathlib.Path, kind: str, title: str) -> None:
+    if kind != ".html":
+        figure.savefig(path, metadata={"Date": None} if kind == ".svg" else None)
         return
-    try:
-        figure.write_image(path)
-    except (ValueError, RuntimeError) as problem:  # plotly's words: kaleido or a browser is missing
-        raise Unsupported(f"{path}: plotly cannot draw SVG here: {str(problem).splitlines()[0]}; .html needs nothing more") from None
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    path.write_text(f"<!doctype html>\n<meta charset='utf-8'>\n<title>{html.escape(title)}</title>\n{svg[svg.index('<svg'):]}")

@@ -14,11 +14,13 @@ from rich.console import Console
 from .. import defaults
 from ..calibration import MODES, Calibration
 from ..errors import BadFile, InvalidArgument, IoError
+from ..estimates import MemoryEstimate, MemoryQuery, estimate
 from ..memory import MemoryMonitor
 from ..model import Model
 from ..names import FORMATS
 from ..plan import Plan, Rule
 from .common import Common, megabytes, pairs, with_common
+from .estimate import items_table
 from .words import Group, Size, Strength, gptq_options, parse_rule, scheme_from
 
 
@@ -58,13 +60,14 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, scheme_from
 @click.option("--refit/--no-refit", default=None, help="Least-squares refit of the scales.")
 @click.option("--metric", type=click.IntRange(0), help="Calibration sequences whose gradients say which outputs matter; 0: all the same.")
 @click.option("--metric-ridge", type=click.FloatRange(0, 100, min_open=True), help="Added to the metric's diagonal, of its mean.")
+@click.option("--dry-run", is_flag=True, help="Say what memory and disk the run will take, and stop.")
 @click.option("--memory-log", type=click.Path(), help="Write the memory in use, 50 times a second, to this file.")
 @click.option("--allow-rtn-fallback", is_flag=True, help="Round a module whose Hessian no damping repairs; the report says so.")
 @with_common
 def quantize(common: Common, model: str, out: str, scheme: Optional[str], bits: Optional[int], group: Optional[int],
              symmetric: Optional[bool], method: str, rules: tuple[str, ...], plan_file: Optional[str], format_: str,
              calib: tuple[str, ...], samples: int, length: Optional[int], seed: int, save_calib: Optional[str], overwrite: bool,
-             shard_size: int, strict: bool, memory_log: Optional[str], **levers: Any) -> None:
+             shard_size: int, strict: bool, dry_run: bool, memory_log: Optional[str], **levers: Any) -> None:
     """Quantizes the linear layers of MODEL and writes OUT, a directory that vLLM and transformers load.
 
     Without --calib no data is needed: the model writes its own calibration text.
@@ -74,7 +77,7 @@ def quantize(common: Common, model: str, out: str, scheme: Optional[str], bits: 
     base = Rule(method, scheme_from(scheme, bits, group, asymmetric), gptq_options(**levers))
     parsed = [parse_rule(text, base) for text in rules]
     mode, files = _calibration_words(calib)
-    if not overwrite and pathlib.Path(out).exists():
+    if not overwrite and not dry_run and pathlib.Path(out).exists():
         raise InvalidArgument(f"{out} exists: --overwrite replaces it")
     opened = Model.open(model, context=common.context)
     if plan_file:
@@ -84,21 +87,39 @@ def quantize(common: Common, model: str, out: str, scheme: Optional[str], bits: 
         for glob, rule in parsed:
             plan.add(glob, rule.method, rule.scheme, rule.gptq)
     calibration = None
+    if dry_run:
+        sequence = length or defaults.calibration_length(opened.info.parameters, opened.info.max_seq)
+        expected = estimate(opened, MemoryQuery(goal="quantize", plan=plan, format=format_, batch=samples, seq_len=sequence))
+        common.emit({"command": "quantize", "dry_run": True, "model": model, "host": expected.host, "disk": expected.disk,
+                     "notes": expected.notes, "items": [asdict(item) for item in expected.items]}, lambda console: _show_plan(console, expected))
+        return
     if any(rule.get("method", "default") in {"default", "gptq"} for rule in plan.to_json()["rules"][0 if plan_file else 1:]):
         with common.progress() as progress:
             calibration = _calibration(common, opened, mode, files, samples, length, seed, progress)
         if save_calib:
             calibration.save(save_calib)
-    with common.progress() as progress, MemoryMonitor(log=memory_log, context=common.context):
+    sequences = len(calibration) if calibration is not None else 1
+    expected = estimate(opened, MemoryQuery(goal="quantize", plan=plan, format=format_, batch=sequences,
+                                            seq_len=-(-calibration.tokens // sequences) if calibration is not None else 1))
+    with common.progress() as progress, MemoryMonitor(log=memory_log, context=common.context) as monitor:
         made = plan.run(calibration, format=format_, stream_to=out, overwrite=overwrite, strict=strict, shard_bytes=shard_size, seed=seed,
                         progress=progress)
     summary = _summary(opened, made, model, out)
     summary["format"] = made.info.format
     summary["calibration"] = None if calibration is None else {"sequences": len(calibration), "tokens": calibration.tokens, "seed": seed}
     summary["seconds"] = time.monotonic() - started
+    summary["memory"] = {"estimated": expected.host, "measured": monitor.host_peak}
     summary["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     common.emit({"command": "quantize", **summary, "module_reports": [asdict(r) for r in made.report]},
                 lambda console: _show(console, summary))
+
+
+def _show_plan(console: Console, expected: MemoryEstimate) -> None:
+    items = [asdict(item) for item in expected.items]
+    for where in ("host", "disk"):
+        console.print(items_table(items, where))
+    for note in expected.notes:
+        console.print(f"note: {note}")
 
 
 def _calibration_words(calib: tuple[str, ...]) -> tuple[Optional[str], list[str]]:
@@ -172,5 +193,6 @@ def _show(console: Console, s: dict[str, Any]) -> None:
     if s["calibration"]:
         rows.append(("calibration", f"{s['calibration']['sequences']} sequences, {s['calibration']['tokens']} tokens"))
     rows += [("fallbacks", ", ".join(s["fallbacks"]) or "none"), ("time", f"{s['seconds']:.1f} s"),
-             ("peak memory", megabytes(s["peak_memory_bytes"])), ("written", f"{s['out']} ({s['format']})")]
+             ("peak memory", f"{megabytes(s['memory']['measured'])} measured, {megabytes(s['memory']['estimated'])} estimated"),
+             ("written", f"{s['out']} ({s['format']})")]
     console.print(pairs(rows))
