@@ -1,4 +1,4 @@
-// Dense products in float32, in GFLOP/s, beside OpenBLAS (one thread) in the same run.
+// Dense products, in GFLOP/s, beside OpenBLAS (one thread) in the same run.
 //   bench_gemm [THREADS [M N K]]
 // Every number is the best of several runs, the two sides taking turns so that a busy machine slows both.
 // OPENBLAS_CORETYPE chooses the peer's kernels, for example SkylakeX for AVX-512.
@@ -119,20 +119,44 @@ void bench_shape(const qz::Context& context, const Shape& s) {
   print("tn lower", {s.k, s.k, s.m}, engine, threads, r[0], r[1]);
 }
 
+// The same products with factors that may be rounded to bfloat16, beside the exact ones.
+void bench_fast(const qz::Context& exact, const Shape& s) {
+  const auto fast_context = std::make_shared<qz::Context>(exact);
+  fast_context->products = qz::Products::kFast;
+  const auto a = noise(s.m * s.k, 1), b = noise(s.n * s.k, 2);
+  std::vector<float> c(static_cast<size_t>(s.m * s.n)), h(static_cast<size_t>(s.k * s.k));
+  const qz::DenseWeight w{b.data(), qz::DType::kF32, s.n, s.k};
+  const qz::MatrixView x{a.data(), s.m, s.k, s.k};
+  const auto nt = [&](const qz::Context& context) {
+    check(qz::gemm_nt(context, x, qz::weight_rows(w), nullptr, false, c.data(), s.n));
+  };
+  const auto tn = [&](const qz::Context& context) { check(qz::gemm_tn(context, x, x, 1, true, h.data(), s.k)); };
+  const double flops = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
+  const double triangle = static_cast<double>(s.m) * static_cast<double>(s.k) * static_cast<double>(s.k + 1);
+  const auto line = [&](const char* product, const Shape& shape, const std::vector<double>& r) {
+    std::printf("%-10s %6lld %6lld %6lld  %-11s %2u thread(s) %8.1f GFLOP/s   exact %8.1f   ratio %.2f\n", product,
+                static_cast<long long>(shape.m), static_cast<long long>(shape.n), static_cast<long long>(shape.k),
+                qz::panels(qz::Products::kFast).name, exact.pool->threads(), r[0], r[1], r[0] / r[1]);
+  };
+  line("fast nt", s, race(flops, {[&] { nt(*fast_context); }, [&] { nt(exact); }}));
+  line("fast tn", {s.k, s.k, s.m}, race(triangle, {[&] { tn(*fast_context); }, [&] { tn(exact); }}));
+}
+
 // The micro-kernel alone, its panels in the first-level cache: what the blocking around it can reach at most.
-void bench_tile() {
-  const qz::GemmKernels& kernels = *qz::engine().gemm;
+void bench_tile(const qz::PanelKernels& kernels) {
   constexpr int64_t kDepth = 128;
   const auto a = noise(kernels.mr * kDepth, 3), b = noise(kernels.nr * kDepth, 4);
   std::vector<float> c(static_cast<size_t>(kernels.mr * kernels.nr));
-  const double flops = 2.0 * static_cast<double>(kernels.mr * kernels.nr * kDepth) * 2000;
-  const auto r = race(flops, {[&] {
-                        for (int i = 0; i < 2000; ++i) {
-                          kernels.tile(kDepth, a.data(), b.data(), 1e-3f, kernels.mr, kernels.nr, c.data(), kernels.nr);
-                        }
-                      }});
-  std::printf("tile       %6lld %6lld %6lld  %-7s  1 thread   %8.1f GFLOP/s\n", static_cast<long long>(kernels.mr),
-              static_cast<long long>(kernels.nr), static_cast<long long>(kDepth), qz::gemm_engine(), r[0]);
+  const int64_t kc = kDepth * kernels.pair;
+  const double flops = 2.0 * static_cast<double>(kernels.mr * kernels.nr * kc) * 2000;
+  const auto r =
+      race(flops, {[&] {
+             for (int i = 0; i < 2000; ++i) {
+               kernels.tile(kc, a.data(), b.data(), 1e-3f, true, kernels.mr, kernels.nr, c.data(), kernels.nr);
+             }
+           }});
+  std::printf("tile       %6lld %6lld %6lld  %-11s  1 thread   %8.1f GFLOP/s\n", static_cast<long long>(kernels.mr),
+              static_cast<long long>(kernels.nr), static_cast<long long>(kc), kernels.name, r[0]);
 }
 
 }  // namespace
@@ -153,8 +177,13 @@ int main(int argc, char** argv) {
       std::printf("%s: not on this CPU\n", engines[e].name);
       continue;
     }
-    bench_tile();
+    bench_tile(*qz::engine().gemm);
     for (const Shape& shape : shapes) bench_shape(*context, shape);
+    if (qz::panels(qz::Products::kFast).pair == 1) continue;
+    bench_tile(qz::panels(qz::Products::kFast));
+    for (const Shape& shape : shapes) {
+      if (shape.m >= 64) bench_fast(*context, shape);
+    }
   }
   return 0;
 }

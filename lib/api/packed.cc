@@ -92,7 +92,7 @@ Result<QMatrix> quantize(const ContextPtr& context, const Matrix& w, const qz_ru
   stats.tokens = 1;  // the scale of H does not matter
   QZ_ASSIGN(const GptqOptions options, gptq_options_from(rule.gptq));
   QZ_ASSIGN(const HessianFactor factor, factor_hessian(*context, stats, options));
-  QZ_ASSIGN(Solved solved, gptq(*context, w.view(), factor, stats, scheme, options, RowMetric(), 0));
+  QZ_ASSIGN(Solved solved, gptq(*context, w.view(), factor, stats, HeldOut(), scheme, options, RowMetric(), 0));
   return std::move(solved.q);
 }
 

@@ -21,6 +21,12 @@ ContextPtr make_context(int32_t threads) {
   return context;
 }
 
+ContextPtr with_products(const ContextPtr& context, Products products) {
+  auto copy = std::make_shared<Context>(*context);
+  copy->products = products;
+  return copy;
+}
+
 Status Progress::poll() {
   if (cancelled_) return error(Code::kCancelled, "cancelled by the caller");
   if (!sink_) return {};

@@ -15,8 +15,13 @@ namespace qz {
 
 enum class LogLevel : int32_t { kError = 1, kWarn = 2, kInfo = 3, kDebug = 4 };
 
+// How dense products treat their factors; sums are float32 always. kExact: as they are. kFast: they may be rounded to
+// bfloat16 where this CPU multiplies those faster.
+enum class Products : int32_t { kExact, kFast };
+
 struct Context {
-  std::unique_ptr<Pool> pool;
+  std::shared_ptr<Pool> pool;
+  Products products = Products::kExact;
   Limits limits;
   std::function<void(LogLevel, const std::string&)> log_sink;  // empty = silent
   std::map<std::string, std::string> settings;                 // the knobs of qz_context_set that are not limits
@@ -27,6 +32,9 @@ using ContextPtr = std::shared_ptr<const Context>;
 
 // threads = 0 as in Pool.
 ContextPtr make_context(int32_t threads = 0);
+
+// The same threads, limits and log with another kind of products.
+ContextPtr with_products(const ContextPtr& context, Products products);
 
 // Where a long operation is, told to the caller at most every 50 ms, on the caller's thread; the caller may answer
 // "stop".

@@ -7,15 +7,18 @@
 namespace qz {
 namespace {
 
-constexpr int64_t kBatch = 64;
+constexpr int64_t kBatch = 128;
 constexpr int64_t kCacheBytes = int64_t{1} << 30;
+// So many rows are a product of many rows.
+constexpr int64_t kManyRows = 32;
 
-// A product of a few rows is summed in another order than one of many, so the number of sequences that advance together
-// must not depend on how many are wanted: it follows from the model and the length alone, and the last batch is filled
-// up.
-int64_t batch_size(const ModelConfig& c, int64_t length) {
+// The sequences that advance together. A product of a few rows is summed in another order than one of many, so which of
+// the two it is must not depend on how many sequences are wanted: where many fit, a batch has at least kManyRows, and
+// the last one is filled up.
+int64_t batch_size(const ModelConfig& c, int64_t sequences, int64_t length) {
   const int64_t bytes = 2 * c.layers * c.kv_heads * c.head_dim * length * static_cast<int64_t>(sizeof(float));
-  return std::clamp(kCacheBytes / std::max<int64_t>(1, bytes), int64_t{1}, kBatch);
+  const int64_t fit = std::clamp(kCacheBytes / std::max<int64_t>(1, bytes), int64_t{1}, kBatch);
+  return fit < kManyRows ? fit : std::clamp(sequences, kManyRows, fit);
 }
 
 }  // namespace
@@ -27,8 +30,10 @@ Result<TokenSet> write_itself(ModelPtr model, int64_t sequences, int64_t length,
                  static_cast<long long>(c.max_seq), static_cast<long long>(sequences), static_cast<long long>(length));
   }
   const Context& context = model->context();
-  const int64_t batch = batch_size(c, length);
-  QZ_ASSIGN(const std::unique_ptr<Session> session, Session::create(model, length, batch));
+  const int64_t batch = batch_size(c, sequences, length);
+  // Fast products: the text is the model's own either way.
+  const ModelPtr fast = Model::with_context(*model, with_products(model->context_ptr(), Products::kFast));
+  QZ_ASSIGN(const std::unique_ptr<Session> session, Session::create(fast, length, batch));
   if (progress != nullptr) progress->info.phase = "sample";
   TokenSet set;
   std::vector<float> logits(static_cast<size_t>(batch * c.vocab));

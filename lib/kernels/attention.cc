@@ -45,7 +45,7 @@ void attend_one(const Head& h, int64_t query, int64_t begin, int64_t end, float*
 class Block {
  public:
   Block(const Head& head, int64_t query, int64_t count)
-      : h_(head), gemm_(*engine().gemm), ops_(*engine().ops), query_(query), count_(count) {
+      : h_(head), gemm_(panels(head.shape.products)), ops_(*engine().ops), query_(query), count_(count) {
     for (int64_t i = 0; i < count; ++i) {
       largest_[i] = -std::numeric_limits<float>::infinity();
       sum_[i] = 0;
@@ -77,13 +77,12 @@ class Block {
   // scores_ = scale * q k^T.
   void score(int64_t key, int64_t keys) {
     const int64_t mr = gemm_.mr, nr = gemm_.nr;
-    std::fill_n(scores_, count_ * kKeyBlock, 0.0f);
     for (int64_t d = 0; d < h_.shape.dim; d += kDepth) {
       const int64_t depth = std::min(kDepth, h_.shape.dim - d);
       if (packed_ != d) {  // with one block of depth the queries are packed once for all keys
         for (int64_t i = 0; i < count_; i += mr) {
           gemm_.pack_across(h_.q + (query_ + i) * h_.q_stride + d, h_.q_stride, std::min(mr, count_ - i), mr, depth,
-                            left_ + i * depth);
+                            left_ + i * gemm_.words(depth));
         }
         packed_ = d;
       }
@@ -91,7 +90,7 @@ class Block {
         const int64_t n = std::min(nr, keys - j);
         gemm_.pack_across(h_.k + (key + j) * h_.k_stride + d, h_.k_stride, n, nr, depth, right_);
         for (int64_t i = 0; i < count_; i += mr) {
-          gemm_.tile(depth, left_ + i * depth, right_, h_.shape.scale, std::min(mr, count_ - i), n,
+          gemm_.tile(depth, left_ + i * gemm_.words(depth), right_, h_.shape.scale, d > 0, std::min(mr, count_ - i), n,
                      scores_ + i * kKeyBlock + j, kKeyBlock);
         }
       }
@@ -106,10 +105,11 @@ class Block {
       return;
     }
     const float before = largest_[i];
-    largest_[i] = std::max(before, ops_.max(row + begin, end - begin));
-    std::fill(row, row + begin, 0.0f);
-    std::fill(row + end, row + keys, 0.0f);
-    const float sum = ops_.exp_minus(row + begin, largest_[i], end - begin, row + begin);
+    // Whole rows, so that no vector is cut: what is not seen becomes exp(-infinity) = 0.
+    std::fill(row, row + begin, -std::numeric_limits<float>::infinity());
+    std::fill(row + end, row + kKeyBlock, -std::numeric_limits<float>::infinity());
+    largest_[i] = std::max(before, ops_.max(row, kKeyBlock));
+    const float sum = ops_.exp_minus(row, largest_[i], kKeyBlock, row);
     if (largest_[i] == before) {
       sum_[i] += sum;
       return;
@@ -124,19 +124,21 @@ class Block {
   void combine(int64_t key, int64_t keys) {
     const int64_t mr = gemm_.mr, nr = gemm_.nr;
     for (int64_t i = 0; i < count_; i += mr) {
-      gemm_.pack_across(scores_ + i * kKeyBlock, kKeyBlock, std::min(mr, count_ - i), mr, keys, weights_ + i * keys);
+      gemm_.pack_across(scores_ + i * kKeyBlock, kKeyBlock, std::min(mr, count_ - i), mr, keys,
+                        weights_ + i * gemm_.words(keys));
     }
     for (int64_t j = 0; j < h_.shape.value_dim; j += nr) {
       const int64_t n = std::min(nr, h_.shape.value_dim - j);
       gemm_.pack_along(h_.v + key * h_.v_stride + j, h_.v_stride, n, nr, keys, right_);
       for (int64_t i = 0; i < count_; i += mr) {
-        gemm_.tile(keys, weights_ + i * keys, right_, 1.0f, std::min(mr, count_ - i), n, out(i) + j, h_.out_stride);
+        gemm_.tile(keys, weights_ + i * gemm_.words(keys), right_, 1.0f, true, std::min(mr, count_ - i), n, out(i) + j,
+                   h_.out_stride);
       }
     }
   }
 
   const Head& h_;
-  const GemmKernels& gemm_;
+  const PanelKernels& gemm_;
   const OpsKernels& ops_;
   const int64_t query_, count_;
   int64_t packed_ = -1;

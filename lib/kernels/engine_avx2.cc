@@ -11,7 +11,7 @@
 namespace qz {
 extern const GemmKernels kGemmAvx2;
 extern const OpsKernels kOpsAvx2;
-const GemmKernels kGemmAvx2 = {"avx2", kMr, kNr, pack_across, pack_along, tile, dots, combine};
+const GemmKernels kGemmAvx2 = {{"avx2", kMr, kNr, 1, pack_across, pack_along, tile}, dots, combine};
 const OpsKernels kOpsAvx2 = {max_of, exp_minus, sum_exp_f64, sum_squares, sum_of, silu, gelu_tanh, scale};
 }  // namespace qz
 #endif

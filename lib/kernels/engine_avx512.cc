@@ -11,7 +11,7 @@
 namespace qz {
 extern const GemmKernels kGemmAvx512;
 extern const OpsKernels kOpsAvx512;
-const GemmKernels kGemmAvx512 = {"avx512", kMr, kNr, pack_across, pack_along, tile, dots, combine};
+const GemmKernels kGemmAvx512 = {{"avx512", kMr, kNr, 1, pack_across, pack_along, tile}, dots, combine};
 const OpsKernels kOpsAvx512 = {max_of, exp_minus, sum_exp_f64, sum_squares, sum_of, silu, gelu_tanh, scale};
 }  // namespace qz
 #endif

@@ -10,6 +10,6 @@
 namespace qz {
 extern const GemmKernels kGemmRef;
 extern const OpsKernels kOpsRef;
-const GemmKernels kGemmRef = {"ref", kMr, kNr, pack_across, pack_along, tile, dots, combine};
+const GemmKernels kGemmRef = {{"ref", kMr, kNr, 1, pack_across, pack_along, tile}, dots, combine};
 const OpsKernels kOpsRef = {max_of, exp_minus, sum_exp_f64, sum_squares, sum_of, silu, gelu_tanh, scale};
 }  // namespace qz

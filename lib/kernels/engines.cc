@@ -3,12 +3,14 @@
 #include <atomic>
 #include <string_view>
 
+#include "base/context.h"
 #include "kernels/gemm.h"
 
 namespace qz {
 
 extern const GemmKernels kGemmAvx512, kGemmAvx2, kGemmRef;
 extern const OpsKernels kOpsAvx512, kOpsAvx2, kOpsRef;
+extern const PanelKernels kPanelsAvx512Bf16;
 
 namespace {
 
@@ -18,16 +20,17 @@ bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
 }
+bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #endif
 
 constexpr Engine kEngines[] = {
 // best first
 #if defined(__x86_64__)
-    {"avx512", has_avx512, &kGemmAvx512, &kOpsAvx512},
-    {"avx2", has_avx2, &kGemmAvx2, &kOpsAvx2},
+    {"avx512", has_avx512, &kGemmAvx512, &kOpsAvx512, &kPanelsAvx512Bf16, has_avx512_bf16},
+    {"avx2", has_avx2, &kGemmAvx2, &kOpsAvx2, nullptr, nullptr},
 #endif
-    {"ref", always, &kGemmRef, &kOpsRef},
+    {"ref", always, &kGemmRef, &kOpsRef, nullptr, nullptr},
 };
 
 const Engine* best() {
@@ -53,6 +56,11 @@ const Engine& engine() {
     g_engine.store(current, std::memory_order_relaxed);
   }
   return *current;
+}
+
+const PanelKernels& panels(Products products) {
+  const Engine& e = engine();
+  return products == Products::kFast && e.fast && e.fast_available() ? *e.fast : *e.gemm;
 }
 
 const char* gemm_engine() { return engine().name; }

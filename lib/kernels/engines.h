@@ -6,11 +6,16 @@
 
 namespace qz {
 
-// Panels: op(A) is packed as [k][mr] and op(B) as [k][nr], the last panel padded with zeros, so that a tile needs no
-// bounds.
-struct GemmKernels {
+enum class Products : int32_t;  // base/context.h
+
+// A register tile and the packing that feeds it. A panel is [words][width] 32-bit words, a word being one float32 or a
+// pair of bfloat16 (k even in the low half); the last panel and an odd k are padded with zeros, so that a tile needs no
+// bounds. op(A) is packed mr wide, op(B) nr wide.
+struct PanelKernels {
   const char* name;
   int64_t mr, nr;
+  int64_t pair;  // k in a word: 1, or 2 for bfloat16
+  int64_t words(int64_t kc) const { return (kc + pair - 1) / pair; }
 
   // From a source whose k runs along memory (element (i, k) at src[i * stride + k]): rows [0, count) into one panel of
   // `width` (mr or nr) columns, k in [0, kc).
@@ -19,10 +24,13 @@ struct GemmKernels {
   // panels of `width` columns as they need, one panel after the other.
   void (*pack_along)(const float* src, int64_t stride, int64_t count, int64_t width, int64_t kc, float* panel);
 
-  // c[i][j] += alpha * sum_k a[k][i] * b[k][j] for i < m <= mr, j < n <= nr; k ascends, the sum starts at 0.
-  void (*tile)(int64_t kc, const float* a, const float* b, float alpha, int64_t m, int64_t n, float* c,
+  // c[i][j] = (add ? c[i][j] : 0) + alpha * sum_k a[k][i] * b[k][j] for i < m <= mr, j < n <= nr; k ascends, the sum
+  // starts at 0.
+  void (*tile)(int64_t kc, const float* a, const float* b, float alpha, bool add, int64_t m, int64_t n, float* c,
                int64_t c_stride);
+};
 
+struct GemmKernels : PanelKernels {
   // out[i][j] += sum_k x[i][k] * w[j][k] for i < m, j < n, from where they lie: the path for few rows, where packing
   // would not pay. An element's bits depend on its two rows alone.
   void (*dots)(const float* x, int64_t x_stride, int64_t m, const float* w, int64_t w_stride, int64_t n, int64_t k,
@@ -51,9 +59,13 @@ struct Engine {
   bool (*available)();
   const GemmKernels* gemm;
   const OpsKernels* ops;
+  const PanelKernels* fast;  // factors rounded to bfloat16, at twice the rate; null: no such instructions
+  bool (*fast_available)();
 };
 
 const Engine* engines(int* count);  // best first; "ref" is always the last and always available
 const Engine& engine();             // the one in use
+// The panels of the engine in use: for kFast products bfloat16 where this CPU has it.
+const PanelKernels& panels(Products products);
 
 }  // namespace qz

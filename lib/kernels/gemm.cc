@@ -69,6 +69,18 @@ Factor rows_of(const WeightRows& w) {
   return {Factor::Layout::kFetch, nullptr, 0, &w};
 }
 
+Product sum_of_outer_products(const Context& context, MatrixView a, MatrixView b, float scale, bool lower_only,
+                              float* c, int64_t c_stride) {
+  assert(a.rows == b.rows && c_stride >= b.cols);
+  Product product;
+  product.a = {Factor::Layout::kAlong, a.data, a.stride, nullptr};
+  product.b = {Factor::Layout::kAlong, b.data, b.stride, nullptr};
+  product.m = a.cols, product.n = b.cols, product.k = a.rows;
+  product.alpha = scale, product.lower_only = lower_only;
+  product.c = c, product.c_stride = c_stride, product.products = context.products;
+  return product;
+}
+
 }  // namespace
 
 WeightRows weight_rows(const DenseWeight& weight) {
@@ -87,20 +99,21 @@ Status gemm_nt(const Context& context, MatrixView x, const WeightRows& w, const 
   product.b = rows_of(w);
   product.m = x.rows, product.n = w.rows, product.k = x.cols;
   product.accumulate = accumulate, product.bias = bias;
-  product.c = y, product.c_stride = y_stride;
+  product.c = y, product.c_stride = y_stride, product.products = context.products;
   return run_product(context, product, progress);
 }
 
 Status gemm_tn(const Context& context, MatrixView a, MatrixView b, float scale, bool lower_only, float* c,
                int64_t c_stride, Progress* progress) {
-  assert(a.rows == b.rows && c_stride >= b.cols);
-  Product product;
-  product.a = {Factor::Layout::kAlong, a.data, a.stride, nullptr};
-  product.b = {Factor::Layout::kAlong, b.data, b.stride, nullptr};
-  product.m = a.cols, product.n = b.cols, product.k = a.rows;
-  product.alpha = scale, product.lower_only = lower_only;
-  product.c = c, product.c_stride = c_stride;
-  return run_product(context, product, progress);
+  return run_product(context, sum_of_outer_products(context, a, b, scale, lower_only, c, c_stride), progress);
+}
+
+Status gemm_tn(const Context& context, const std::vector<LeftFactor>& left, MatrixView b, Progress* progress) {
+  std::vector<Product> products;
+  for (const LeftFactor& l : left) {
+    products.push_back(sum_of_outer_products(context, l.a, b, 1.0f, l.lower_only, l.c, l.c_stride));
+  }
+  return run_products(context, products, progress);
 }
 
 Status gemm_nn(const Context& context, MatrixView a, MatrixView b, float scale, float* c, int64_t c_stride,
@@ -111,7 +124,7 @@ Status gemm_nn(const Context& context, MatrixView a, MatrixView b, float scale, 
   product.b = {Factor::Layout::kAlong, b.data, b.stride, nullptr};
   product.m = a.rows, product.n = b.cols, product.k = a.cols;
   product.alpha = scale;
-  product.c = c, product.c_stride = c_stride;
+  product.c = c, product.c_stride = c_stride, product.products = context.products;
   return run_product(context, product, progress);
 }
 

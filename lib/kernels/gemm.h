@@ -2,6 +2,7 @@
 // number of threads, so results are bit-identical for any pool.
 #pragma once
 #include <cstdint>
+#include <vector>
 
 #include "base/context.h"
 #include "tensor/dtype.h"
@@ -33,6 +34,15 @@ Status gemm_nt(const Context& context, MatrixView x, const WeightRows& w, const 
 // diagonal crosses are computed whole, so some elements above it change too; those with j - i >= 64 never do.
 Status gemm_tn(const Context& context, MatrixView a, MatrixView b, float scale, bool lower_only, float* c,
                int64_t c_stride, Progress* progress = nullptr);
+
+// The same for several left factors, b being prepared once: c += a^T b each.
+struct LeftFactor {
+  MatrixView a;
+  bool lower_only = false;
+  float* c = nullptr;
+  int64_t c_stride = 0;
+};
+Status gemm_tn(const Context& context, const std::vector<LeftFactor>& left, MatrixView b, Progress* progress = nullptr);
 
 // c[m][n] += scale * sum_k a[m][k] * b[k][n].
 Status gemm_nn(const Context& context, MatrixView a, MatrixView b, float scale, float* c, int64_t c_stride,

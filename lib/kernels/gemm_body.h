@@ -21,7 +21,8 @@ inline __attribute__((always_inline)) Vec load(const float* p) { return *reinter
 inline __attribute__((always_inline)) void store(float* p, Vec v) { *reinterpret_cast<VecU*>(p) = v; }
 inline __attribute__((always_inline)) Vec broadcast(float s) { return s - Vec{}; }
 
-void tile(int64_t kc, const float* a, const float* b, float alpha, int64_t m, int64_t n, float* c, int64_t c_stride) {
+void tile(int64_t kc, const float* a, const float* b, float alpha, bool add, int64_t m, int64_t n, float* c,
+          int64_t c_stride) {
   Vec sum[kMr][kNv];
 #pragma GCC unroll 16
   for (int64_t i = 0; i < kMr; ++i) {
@@ -50,7 +51,7 @@ void tile(int64_t kc, const float* a, const float* b, float alpha, int64_t m, in
 #pragma GCC unroll 4
       for (int64_t j = 0; j < kNv; ++j) {
         float* p = c + i * c_stride + j * QZ_LANES;
-        store(p, load(p) + factor * sum[i][j]);
+        store(p, (add ? load(p) : Vec{}) + factor * sum[i][j]);
       }
     }
     return;
@@ -62,7 +63,7 @@ void tile(int64_t kc, const float* a, const float* b, float alpha, int64_t m, in
     for (int64_t j = 0; j < kNv; ++j) store(edge + i * kNr + j * QZ_LANES, factor * sum[i][j]);
   }
   for (int64_t i = 0; i < m; ++i) {
-    for (int64_t j = 0; j < n; ++j) c[i * c_stride + j] += edge[i * kNr + j];
+    for (int64_t j = 0; j < n; ++j) c[i * c_stride + j] = (add ? c[i * c_stride + j] : 0.0f) + edge[i * kNr + j];
   }
 }
 

@@ -1,7 +1,8 @@
 // One dense product as a grid of output tiles. The order in which an element is summed — k ascending in blocks of
-// kDepth, each block's sum added to c — depends on neither the grid nor the threads.
+// 256 words, each block's sum added to c — depends on neither the grid nor the threads.
 #pragma once
 #include <cstdint>
+#include <vector>
 
 #include "kernels/gemm.h"
 
@@ -19,6 +20,7 @@ struct Factor {
 struct Product {  // c[i][j] = init + alpha * sum_k a(i, k) b(j, k)
   Factor a, b;
   int64_t m = 0, n = 0, k = 0;
+  Products products = Products::kExact;
   float alpha = 1;
   bool lower_only = false;
   bool accumulate = true;       // false: c is first set to bias (or 0)
@@ -27,5 +29,7 @@ struct Product {  // c[i][j] = init + alpha * sum_k a(i, k) b(j, k)
   int64_t c_stride = 0;
 };
 Status run_product(const Context& context, const Product& product, Progress* progress);
+// Products that share b, k and the kind of products.
+Status run_products(const Context& context, const std::vector<Product>& products, Progress* progress);
 
 }  // namespace qz

@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#include "base/context.h"
+
 namespace qz {
 
 void rms_norm(const float* x, const float* weight, float eps, int64_t n, float* out);  // x / rms(x) * weight
@@ -30,6 +32,7 @@ struct HeadShape {        // of one query head's attention
   float slope = 0;        // added to the score of key j: slope * j (ALiBi, arXiv 2108.12409)
   int64_t window = 0;     // > 0: only the last `window` positions are seen, the query's own included
   bool causal = true;     // false: all keys are seen
+  Products products = Products::kExact;
 };
 
 // score[j], of key `first` + j, with cap and slope; does nothing when the shape has neither.

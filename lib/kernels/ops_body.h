@@ -62,14 +62,27 @@ inline __attribute__((always_inline)) VecD load_f64(const float* p) {
   return __builtin_convertvector(static_cast<Half>(*reinterpret_cast<const HalfU*>(p)), VecD);
 }
 
+// The sum of kSumLanes lanes that lie in several vectors: halves are added until one is left, first whole vectors, then
+// the halves of one. The order is the same for every vector width.
 template <class T, class V, int64_t kCount>
 inline __attribute__((always_inline)) T add_lanes(const V (&slots)[kCount]) {
-  T lanes[kSumLanes];
-  __builtin_memcpy(lanes, slots, sizeof lanes);
-  for (int64_t half = kSumLanes / 2; half > 0; half /= 2) {
-    for (int64_t l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+  V sums[kCount];
+  for (int64_t s = 0; s < kCount; ++s) sums[s] = slots[s];
+#pragma GCC unroll 4
+  for (int64_t half = kCount / 2; half > 0; half /= 2) {
+#pragma GCC unroll 4
+    for (int64_t s = 0; s < half; ++s) sums[s] += sums[s + half];
   }
-  return lanes[0];
+  V v = sums[0];
+  constexpr int64_t kLanes = sizeof(V) / sizeof(T);
+  if constexpr (kLanes == 16) v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  if constexpr (kLanes == 16) v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3);
+  if constexpr (kLanes == 8) v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+  if constexpr (kLanes == 2) {
+    return v[0] + v[1];
+  } else {
+    return (v[0] + v[2]) + (v[1] + v[3]);
+  }
 }
 
 // The last n < kSumLanes elements, filled up with a value that does not change the result.

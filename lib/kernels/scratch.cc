@@ -11,17 +11,26 @@ struct Buffer {
   ~Buffer() { std::free(data); }
 };
 
+float* at_least(size_t floats, Buffer* buffer) {
+  if (buffer->floats < floats) {
+    std::free(buffer->data);
+    const size_t bytes = (floats * sizeof(float) + 63) / 64 * 64;
+    buffer->data = static_cast<float*>(std::aligned_alloc(64, bytes));
+    buffer->floats = buffer->data ? floats : 0;
+  }
+  return buffer->data;
+}
+
 }  // namespace
 
 float* thread_scratch(size_t floats) {
   thread_local Buffer buffer;
-  if (buffer.floats < floats) {
-    std::free(buffer.data);
-    const size_t bytes = (floats * sizeof(float) + 63) / 64 * 64;
-    buffer.data = static_cast<float*>(std::aligned_alloc(64, bytes));
-    buffer.floats = buffer.data ? floats : 0;
-  }
-  return buffer.data;
+  return at_least(floats, &buffer);
+}
+
+float* shared_scratch(size_t floats) {
+  thread_local Buffer buffer;
+  return at_least(floats, &buffer);
 }
 
 }  // namespace qz

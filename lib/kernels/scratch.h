@@ -8,5 +8,7 @@ namespace qz {
 // At least `floats` floats, 64-byte aligned, contents undefined; null when there is no memory. The next call on the
 // same thread takes it back: one user at a time, never across a call that may use it too.
 float* thread_scratch(size_t floats);
+// A second place of the calling thread, for what it shares with the tasks that it starts.
+float* shared_scratch(size_t floats);
 
 }  // namespace qz

@@ -9,10 +9,10 @@
 namespace qz {
 
 Result<Solved> gptq(const Context& context, MatrixView w, const HessianFactor& factor, const StageStats& stats,
-                    const Scheme& scheme, const GptqOptions& options, const RowMetric& metric, int32_t min_zero,
-                    Progress* progress) {
+                    const HeldOut& held, const Scheme& scheme, const GptqOptions& options, const RowMetric& metric,
+                    int32_t min_zero, Progress* progress) {
   Solved out;
-  QZ_ASSIGN(Target target, make_target(context, w, factor, stats, options, progress));
+  QZ_ASSIGN(Target target, make_target(context, w, factor, stats, held, options, progress));
   out.drift = target.drift;
   out.residual = target.residual;
   const RangeOptions range = {options.search, options.signed_grid, min_zero};

@@ -5,6 +5,7 @@
 #include "method/hessian.h"
 #include "method/row_metric.h"
 #include "method/stats.h"
+#include "method/target.h"
 #include "packed/qmatrix.h"
 
 namespace qz {
@@ -18,7 +19,7 @@ struct Solved {
 // w: [rows][cols], natural order. scheme.scale must be set. min_zero: the smallest zero point that the format can
 // store.
 Result<Solved> gptq(const Context& context, MatrixView w, const HessianFactor& factor, const StageStats& stats,
-                    const Scheme& scheme, const GptqOptions& options, const RowMetric& metric, int32_t min_zero,
-                    Progress* progress = nullptr);
+                    const HeldOut& held, const Scheme& scheme, const GptqOptions& options, const RowMetric& metric,
+                    int32_t min_zero, Progress* progress = nullptr);
 
 }  // namespace qz

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/checked.h"
 #include "base/simd.h"
@@ -42,39 +43,79 @@ void descend_lanes(float* g, const float* h, int64_t ld, int64_t width, const fl
   }
 }
 
-// out[j] = sum over s of weight[s] * p[s][j]: the gradient of one row of a chain, its own share included.
+// The gradients of a chain's rows, one after another: row r of weight * p, where p [rows][width] is (T - Q) H and each
+// row of it may be moved once its turn is over. Rows are multiplied in batches; what a batch's earlier rows moved
+// meanwhile is added.
+class ChainGradient {
+ public:
+  ChainGradient(const Context& context, MatrixView weight, float* p, int64_t width)
+      : context_(context), weight_(weight), p_(p), width_(width), batch_(kBatch, width), moves_(kBatch, width) {}
+
+  // Valid until the next call.
+  Result<float*> row(int64_t r) {
+    const int64_t i = r % kBatch;
+    if (i == 0) {
+      const int64_t count = std::min(kBatch, weight_.rows - r);
+      std::fill_n(batch_.data(), count * width_, 0.0f);
+      QZ_TRY(gemm_nn(context_, {weight_.row(r), count, weight_.cols, weight_.stride},
+                     {p_, weight_.rows, width_, width_}, 1.0f, batch_.data(), width_));
+    }
+    float* g = batch_.row(i);
+    for (int64_t s = 0; s < i; s++) add(weight_.row(r)[r - i + s], moves_.row(s), width_, g);
+    return g;
+  }
+  // Row r of p moves by `by` [width].
+  void move(int64_t r, const float* by) {
+    std::copy_n(by, width_, moves_.row(r % kBatch));
+    add(1, by, width_, p_ + r * width_);
+  }
+
+ private:
+  static constexpr int64_t kBatch = 32;
+
+  QZ_SIMD_CLONES
+  static void add(float factor, const float* x, int64_t n, float* y) {
+    for (int64_t j = 0; j < n; j++) y[j] += factor * x[j];
+  }
+
+  const Context& context_;
+  const MatrixView weight_;
+  float* const p_;
+  const int64_t width_;
+  Matrix batch_, moves_;
+};
+
+// The same descent for one row of a chain. g: its gradient, kept up to date.
 QZ_SIMD_CLONES
-void weigh_rows(const float* weight, const float* p, int64_t rows, int64_t width, float* out) {
-  for (int64_t j = 0; j < width; j++) out[j] = 0;
-  for (int64_t s = 0; s < rows; s++) {
-    const float w = weight[s];
-    const float* q = p + s * width;
-    for (int64_t j = 0; j < width; j++) out[j] += w * q[j];
+void descend_row(float* g, const float* h, int64_t ld, int64_t width, const float* scale, const float* inverse,
+                 const float* zero, float max_code, float* code, float* delta) {
+  for (int64_t j = 0; j < width; j++) {
+    const float value = scale[j] * (code[j] - zero[j]);
+    const float c = nearest_code(value + g[j] / h[j * ld + j], inverse[j], zero[j], max_code);
+    if (c == code[j]) continue;
+    const float d = scale[j] * (c - code[j]);
+    code[j] = c;
+    delta[j] += d;
+    const float* hj = h + j * ld;
+    for (int64_t k = 0; k < width; k++) g[k] -= d * hj[k];
   }
 }
 
-// The same descent for one chain of rows, one row after another; tiles are [rows][width]. p: (T - Q) H, kept up to
-// date.
-QZ_SIMD_CLONES
-void descend_chain(float* p, const float* h, int64_t ld, int64_t rows, int64_t width, const float* weight,
-                   const float* scale, const float* inverse, const float* zero, float max_code, float* code,
-                   float* delta, float* g, float* before) {
-  for (int64_t r = 0; r < rows; r++) {
-    weigh_rows(weight + r * rows, p, rows, width, g);
-    for (int64_t j = 0; j < width; j++) before[j] = g[j];
-    for (int64_t j = 0; j < width; j++) {
-      const int64_t at = r * width + j;
-      const float value = scale[at] * (code[at] - zero[at]);
-      const float c = nearest_code(value + g[j] / h[j * ld + j], inverse[at], zero[at], max_code);
-      if (c == code[at]) continue;
-      const float d = scale[at] * (c - code[at]);
-      code[at] = c;
-      delta[at] += d;
-      const float* hj = h + j * ld;
-      for (int64_t k = 0; k < width; k++) g[k] -= d * hj[k];
-    }
-    for (int64_t j = 0; j < width; j++) p[r * width + j] += g[j] - before[j];
+// All rows of a chain; tiles are [rows][width]. p: (T - Q) H, kept up to date.
+Status descend_chain(const Context& context, MatrixView weight, float* p, const float* h, int64_t ld, int64_t width,
+                     const float* scale, const float* inverse, const float* zero, float max_code, float* code,
+                     float* delta) {
+  ChainGradient gradient(context, weight, p, width);
+  std::vector<float> moved(static_cast<size_t>(width));
+  for (int64_t r = 0; r < weight.rows; r++) {
+    QZ_ASSIGN(float* const g, gradient.row(r));
+    for (int64_t j = 0; j < width; j++) moved[static_cast<size_t>(j)] = -g[j];
+    const int64_t at = r * width;
+    descend_row(g, h, ld, width, scale + at, inverse + at, zero + at, max_code, code + at, delta + at);
+    for (int64_t j = 0; j < width; j++) moved[static_cast<size_t>(j)] += g[j];
+    gradient.move(r, moved.data());
   }
+  return {};
 }
 
 class Refiner {
@@ -191,73 +232,69 @@ Status Refiner::refit_group(int64_t g, int64_t c0, int64_t width) {
     for (int64_t r = 0; r < rows_; r++) apply(r, by);
     return subtract(direction, c0, width);
   }
-  QZ_TRY(parallel_for(
-      context_, tasks(),
-      [&](uint32_t task, uint32_t) {
-        const int64_t count = row_count(task);
-        std::vector<float> p, row;
-        if (!metric_.identity()) {
-          p.resize(static_cast<size_t>(count * width));
-          row.resize(static_cast<size_t>(width));
-          for (int64_t r = 0; r < count; r++)
-            std::copy_n(gradient_.row(row_of(task, r)) + c0, width, p.data() + r * width);
-        }
-        for (int64_t r = 0; r < count; r++) {
-          const float* gradient = gradient_.row(row_of(task, r)) + c0;
-          if (!metric_.identity()) {
-            weigh_rows(metric_.chains[task].weight.row(r), p.data(), count, width, row.data());
-            gradient = row.data();
-          }
-          double num = 0, den = 0;
-          products(row_of(task, r), gradient, &num, &den);
-          const float by = change(grid_->scale[static_cast<size_t>(grid_->at(row_of(task, r), g))], num, den);
-          if (!p.empty())
-            for (int64_t j = 0; j < width; j++)
-              p[static_cast<size_t>(r * width + j)] -= by * along.row(row_of(task, r))[j];
-          apply(row_of(task, r), by);
-        }
-        return Status();
-      },
-      progress_));
+  const auto work = [&](uint32_t task, uint32_t) -> Status {
+    const int64_t count = row_count(task);
+    std::vector<float> p;
+    std::optional<ChainGradient> chain;
+    if (!metric_.identity()) {
+      p.resize(static_cast<size_t>(count * width));
+      chain.emplace(context_, metric_.chains[task].weight.view(), p.data(), width);
+      for (int64_t r = 0; r < count; r++) std::copy_n(gradient_.row(row_of(task, r)) + c0, width, p.data() + r * width);
+    }
+    for (int64_t r = 0; r < count; r++) {
+      const float* gradient = gradient_.row(row_of(task, r)) + c0;
+      if (chain) {
+        QZ_ASSIGN(gradient, chain->row(r));
+      }
+      double num = 0, den = 0;
+      products(row_of(task, r), gradient, &num, &den);
+      const float by = change(grid_->scale[static_cast<size_t>(grid_->at(row_of(task, r), g))], num, den);
+      if (chain) {
+        float* move = along.row(row_of(task, r));  // not read again
+        for (int64_t j = 0; j < width; j++) move[j] *= -by;
+        chain->move(r, move);
+      }
+      apply(row_of(task, r), by);
+    }
+    return Status();
+  };
+  QZ_TRY(parallel_for(context_, tasks(), work, progress_));
   return subtract(direction, c0, width);
 }
 
 Status Refiner::descend(int64_t c0, int64_t width) {
   Matrix delta(rows_, width);
   const float max_code = static_cast<float>(scheme_.max_code());
-  QZ_TRY(parallel_for(
-      context_, tasks(),
-      [&](uint32_t task, uint32_t) {
-        const bool lanes = metric_.identity();
-        const int64_t count = row_count(task), rows = lanes ? kLanes : count;
-        auto at = [&](int64_t r, int64_t j) { return lanes ? j * kLanes + r : r * width + j; };
-        std::vector<float> buffer(static_cast<size_t>(6 * rows * width + 2 * width));
-        float *g = buffer.data(), *scale = g + rows * width, *inverse = scale + rows * width,
-              *zero = inverse + rows * width, *code = zero + rows * width, *moved = code + rows * width,
-              *scratch = moved + rows * width;
-        for (int64_t r = 0; r < count; r++)
-          for (int64_t j = 0; j < width; j++) {
-            const size_t s = grid_at(row_of(task, r), c0 + j);
-            g[at(r, j)] = gradient_.row(row_of(task, r))[c0 + j];
-            scale[at(r, j)] = grid_->scale[s];
-            inverse[at(r, j)] = grid_->inverse[s];
-            zero[at(r, j)] = grid_->zero[s];
-            code[at(r, j)] = static_cast<float>((*codes_)[code_at(row_of(task, r), c0 + j)]);
-          }
-        const float* h = factor_.h.row(c0) + c0;
-        if (lanes)
-          descend_lanes(g, h, cols_, width, scale, inverse, zero, max_code, code, moved);
-        else
-          descend_chain(g, h, cols_, rows, width, metric_.chains[task].weight.data(), scale, inverse, zero, max_code,
-                        code, moved, scratch, scratch + width);
-        for (int64_t r = 0; r < count; r++)
-          for (int64_t j = 0; j < width; j++) {
-            delta.row(row_of(task, r))[j] = moved[at(r, j)];
-            (*codes_)[code_at(row_of(task, r), c0 + j)] = static_cast<uint8_t>(code[at(r, j)]);
-          }
-        return Status();
-      },
-      progress_));
+  const auto work = [&](uint32_t task, uint32_t) -> Status {
+    const bool lanes = metric_.identity();
+    const int64_t count = row_count(task), rows = lanes ? kLanes : count;
+    auto at = [&](int64_t r, int64_t j) { return lanes ? j * kLanes + r : r * width + j; };
+    std::vector<float> buffer(static_cast<size_t>(6 * rows * width));
+    float *g = buffer.data(), *scale = g + rows * width, *inverse = scale + rows * width,
+          *zero = inverse + rows * width, *code = zero + rows * width, *moved = code + rows * width;
+    for (int64_t r = 0; r < count; r++)
+      for (int64_t j = 0; j < width; j++) {
+        const size_t s = grid_at(row_of(task, r), c0 + j);
+        g[at(r, j)] = gradient_.row(row_of(task, r))[c0 + j];
+        scale[at(r, j)] = grid_->scale[s];
+        inverse[at(r, j)] = grid_->inverse[s];
+        zero[at(r, j)] = grid_->zero[s];
+        code[at(r, j)] = static_cast<float>((*codes_)[code_at(row_of(task, r), c0 + j)]);
+      }
+    const float* h = factor_.h.row(c0) + c0;
+    if (lanes)
+      descend_lanes(g, h, cols_, width, scale, inverse, zero, max_code, code, moved);
+    else
+      QZ_TRY(descend_chain(context_, metric_.chains[task].weight.view(), g, h, cols_, width, scale, inverse, zero,
+                           max_code, code, moved));
+    for (int64_t r = 0; r < count; r++)
+      for (int64_t j = 0; j < width; j++) {
+        delta.row(row_of(task, r))[j] = moved[at(r, j)];
+        (*codes_)[code_at(row_of(task, r), c0 + j)] = static_cast<uint8_t>(code[at(r, j)]);
+      }
+    return Status();
+  };
+  QZ_TRY(parallel_for(context_, tasks(), work, progress_));
   return subtract(delta, c0, width);
 }
 

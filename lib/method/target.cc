@@ -82,8 +82,23 @@ void best_strengths(double pp, double qq, double pq, double gp, double gq, doubl
 
 }  // namespace
 
+Result<HeldOut> held_out(const Context& context, MatrixView w, const StageStats& stats, Progress* progress) {
+  HeldOut held;
+  if (stats.held_x.rows() == 0) return held;
+  QZ_ASSIGN(Matrix want, outputs(context, stats.held_x, w, progress));
+  if (stats.held_dx.empty()) {
+    held.gap = Matrix(want.rows(), want.cols());
+  } else {
+    QZ_ASSIGN(held.gap, outputs(context, stats.held_dx, w, progress));
+    add(held.gap, &want);
+  }
+  held.norm = dot(want, want);
+  if (writes_residual(stats, w) && !stats.held_dr.empty()) add(stats.held_dr, &held.gap);
+  return held;
+}
+
 Result<Target> make_target(const Context& context, MatrixView w, const HessianFactor& factor, const StageStats& stats,
-                           const GptqOptions& options, Progress* progress) {
+                           const HeldOut& held, const GptqOptions& options, Progress* progress) {
   Target out;
   out.w = Matrix(w.rows, w.cols);
   for (int64_t r = 0; r < w.rows; r++)
@@ -104,10 +119,9 @@ Result<Target> make_target(const Context& context, MatrixView w, const HessianFa
   }
   out.drift = options.drift == kChosen ? 1 : options.drift;
   out.residual = !residual ? 0 : options.residual == kChosen ? 1 : options.residual;
-  if ((options.drift == kChosen || (residual && options.residual == kChosen)) && stats.held_x.rows() > 0) {
+  if ((options.drift == kChosen || (residual && options.residual == kChosen)) && !held.gap.empty()) {
     // g: what the output lacks; p, q: what full corrections would add.
-    QZ_ASSIGN(Matrix g, outputs(context, stats.held_dx, w, progress));
-    if (writes_residual(stats, w)) add(stats.held_dr, &g);
+    const Matrix& g = held.gap;
     Matrix p(g.rows(), g.cols()), q(g.rows(), g.cols());
     if (!by_drift.empty()) {
       QZ_ASSIGN(p, outputs(context, stats.held_x, to_natural(factor, by_drift).view(), progress));
@@ -136,18 +150,15 @@ Result<Target> make_target(const Context& context, MatrixView w, const HessianFa
 }
 
 Result<double> held_out_error(const Context& context, MatrixView w, MatrixView wq, const StageStats& stats,
-                              Progress* progress) {
-  if (stats.held_x.rows() == 0) return std::numeric_limits<double>::quiet_NaN();
-  QZ_ASSIGN(Matrix y, outputs(context, stats.held_x, wq, progress));
-  QZ_ASSIGN(Matrix want, outputs(context, stats.held_x, w, progress));
-  if (!stats.held_dx.empty()) {
-    QZ_ASSIGN(Matrix more, outputs(context, stats.held_dx, w, progress));
-    add(more, &want);
-  }
-  const double norm = dot(want, want);
-  if (writes_residual(stats, w) && !stats.held_dr.empty()) add(stats.held_dr, &want);
-  for (int64_t i = 0; i < y.rows() * y.cols(); i++) y.data()[i] -= want.data()[i];
-  return norm > 0 ? dot(y, y) / norm : 0.0;
+                              const HeldOut& held, Progress* progress) {
+  if (held.gap.empty()) return std::numeric_limits<double>::quiet_NaN();
+  if (held.norm == 0) return 0.0;
+  Matrix change(w.rows, w.cols);
+  for (int64_t r = 0; r < w.rows; r++)
+    for (int64_t c = 0; c < w.cols; c++) change.row(r)[c] = wq.row(r)[c] - w.row(r)[c];
+  QZ_ASSIGN(Matrix y, outputs(context, stats.held_x, change.view(), progress));
+  for (int64_t i = 0; i < y.rows() * y.cols(); i++) y.data()[i] -= held.gap.data()[i];
+  return dot(y, y) / held.norm;
 }
 
 }  // namespace qz

@@ -168,6 +168,13 @@ std::shared_ptr<const Model> Model::with_matrices(std::shared_ptr<const Model> b
   return model;
 }
 
+std::shared_ptr<const Model> Model::with_context(const Model& base, ContextPtr context) {
+  auto model = std::make_shared<Model>(base);
+  model->context_ = std::move(context);
+  model->index_modules();
+  return model;
+}
+
 int64_t Model::find_module(std::string_view name) const {
   const auto it = by_name_.find(name);
   return it == by_name_.end() ? -1 : static_cast<int64_t>(it->second);

@@ -50,6 +50,9 @@ class Model {
                                                     std::map<size_t, std::shared_ptr<const QMatrix>> matrices,
                                                     FormatId format, std::shared_ptr<const Json> report);
 
+  // The same model, computing with another context.
+  static std::shared_ptr<const Model> with_context(const Model& base, ContextPtr context);
+
   const Context& context() const { return *context_; }
   const ContextPtr& context_ptr() const { return context_; }
   const ModelConfig& config() const { return config_; }

@@ -9,7 +9,7 @@ namespace qz {
 class Scratch {  // floats, not zeroed
  public:
   explicit Scratch(int64_t size) : data_(new float[static_cast<size_t>(size)]) {}
-  float* data() { return data_.get(); }
+  float* data() const { return data_.get(); }
   MatrixView view(int64_t rows, int64_t cols) const { return {data_.get(), rows, cols, cols}; }
 
  private:

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/gradient.h"
+#include "model/scratch.h"
 #include "run/solve.h"
 #include "run/streams.h"
 #include "run/writer.h"
@@ -21,7 +22,13 @@ constexpr uint64_t kStashBytes =
 class Run {
  public:
   Run(const Plan& plan, const TokenSet* calibration, const RunOptions& options)
-      : plan_(plan), model_(*plan.model()), context_(model_.context()), calibration_(calibration), options_(options) {}
+      : plan_(plan),
+        model_(*plan.model()),
+        context_(model_.context()),
+        fast_ptr_(Model::with_context(model_, with_products(model_.context_ptr(), Products::kFast))),
+        fast_(*fast_ptr_),
+        calibration_(calibration),
+        options_(options) {}
 
   Result<ModelPtr> execute();
 
@@ -46,6 +53,10 @@ class Run {
   const Plan& plan_;
   const Model& model_;
   const Context& context_;
+  // What computes activations, gradients and their sums: a model of bfloat16 activations would see the same rounding,
+  // and the accuracy of the result does not suffer (docs/accuracy.md). The solver itself is exact.
+  const ModelPtr fast_ptr_;
+  const Model& fast_;
   const TokenSet* calibration_;
   const RunOptions& options_;
   const Format* format_ = nullptr;
@@ -54,6 +65,7 @@ class Run {
   bool calibrates_ = false, two_ = false;
   std::unique_ptr<ModelWriter> writer_;
   std::unique_ptr<Streams> streams_;
+  Matrix stash_, stash_original_;  // what o and down read, all tokens, one after the other in the same memory
   std::vector<OutputMetric> metrics_;
   RopeTable rope_;
   RunReport report_;
@@ -176,7 +188,7 @@ Status Run::measure_metrics() {
   int64_t rows = 0, block = kMaxChain;
   for (const Module& m : model_.modules()) rows += m.layer >= 0 ? m.rows : 0;
   while (block > kMinChain && static_cast<uint64_t>(rows * block) * sizeof(float) > kMetricBytes) block /= 2;
-  QZ_ASSIGN(metrics_, output_metrics(model_, ids, block, options_.seed, options_.progress));
+  QZ_ASSIGN(metrics_, output_metrics(fast_, ids, block, options_.seed, options_.progress));
   for (size_t i = 0; i < modules_.size(); i++)
     if (modules_[i].method != Method::kGptq || modules_[i].gptq.metric == 0) metrics_[i] = {};
   return {};
@@ -195,7 +207,7 @@ Status Run::stage(Block* current, const Block& original, const std::vector<Role>
   if (options_.progress) options_.progress->info.phase = "calibrate";
   std::unique_ptr<StageSolver> solver;
   if (needs_stats) {
-    QZ_ASSIGN(StageStats stats, streams_->collect(context_, cols, residual, produce, options_.progress));
+    QZ_ASSIGN(StageStats stats, streams_->collect(fast_.context(), cols, residual, produce, options_.progress));
     solver = std::make_unique<StageSolver>(context_, std::move(stats));
   }
   for (const Role role : roles) {
@@ -227,21 +239,24 @@ Status Run::block(int64_t layer) {
   Matrix xq(config.parallel ? streams_->rows() : 0, config.hidden), xo(two_ ? xq.rows() : 0, config.hidden);
   for (int side = 0; config.parallel && side < (two_ ? 2 : 1); side++)
     for (const Chunk& c : streams_->chunks())
-      QZ_TRY(mlp_input(model_, side ? original : current, rows_of(side ? ro : rq, c), (side ? xo : xq).row(c.row)));
+      QZ_TRY(mlp_input(fast_, side ? original : current, rows_of(side ? ro : rq, c), (side ? xo : xq).row(c.row)));
   std::vector<Role> first = {Role::kQ, Role::kK, Role::kV, Role::kQkv};
   if (one_input) first.insert(first.end(), {Role::kGate, Role::kUp, Role::kGateUp});
   QZ_TRY(stage(&current, original, first, config.hidden, false, [&](const Chunk& c, bool plain, float* x) {
-    return attention_input(model_, plain ? original : current, rows_of(plain ? ro : rq, c), x);
+    return attention_input(fast_, plain ? original : current, rows_of(plain ? ro : rq, c), x);
   }));
 
   at("calibrate", layer, 0.25);
-  Matrix aq(streams_->rows(), width), ao(two_ ? streams_->rows() : 0, width);
+  stash_.reshape(streams_->rows(), width);
+  stash_original_.reshape(two_ ? streams_->rows() : 0, width);
+  Matrix &aq = stash_, &ao = stash_original_;
   for (int side = 0; side < (two_ ? 2 : 1); side++)
     for (const Chunk& c : streams_->chunks()) {
       const Block& b = side ? original : current;
-      Matrix x(c.sequences.rows(), config.hidden);
-      QZ_TRY(attention_input(model_, b, rows_of(side ? ro : rq, c), x.data()));
-      QZ_TRY(attention_mix(model_, b, rope_, c.sequences, x.view(), nullptr, (side ? ao : aq).row(c.row), progress));
+      const Scratch x(c.sequences.rows() * config.hidden);
+      QZ_TRY(attention_input(fast_, b, rows_of(side ? ro : rq, c), x.data()));
+      QZ_TRY(attention_mix(fast_, b, rope_, c.sequences, x.view(c.sequences.rows(), config.hidden), nullptr,
+                           (side ? ao : aq).row(c.row), progress));
     }
   QZ_TRY(stage(&current, original, {Role::kO}, width, direct, [&](const Chunk& c, bool plain, float* x) {
     const Matrix& a = plain ? ao : aq;
@@ -250,14 +265,12 @@ Status Run::block(int64_t layer) {
   }));
   for (int side = 0; side < (two_ ? 2 : 1); side++)
     for (const Chunk& c : streams_->chunks())
-      QZ_TRY(attention_output(model_, side ? original : current, rows_of(side ? ao : aq, c),
-                              (side ? ro : rq).row(c.row), progress));
-  aq = Matrix();
-  ao = Matrix();
+      QZ_TRY(attention_output(fast_, side ? original : current, rows_of(side ? ao : aq, c), (side ? ro : rq).row(c.row),
+                              progress));
 
   at("calibrate", layer, 0.5);
   auto input = [&](const Chunk& c, bool plain, float* x) {
-    if (!config.parallel) return mlp_input(model_, plain ? original : current, rows_of(plain ? ro : rq, c), x);
+    if (!config.parallel) return mlp_input(fast_, plain ? original : current, rows_of(plain ? ro : rq, c), x);
     std::copy_n((plain ? xo : xq).row(c.row), c.sequences.rows() * config.hidden, x);
     return Status();
   };
@@ -265,13 +278,15 @@ Status Run::block(int64_t layer) {
     QZ_TRY(stage(&current, original, {Role::kGate, Role::kUp, Role::kGateUp}, config.hidden, false, input));
 
   at("calibrate", layer, 0.75);
-  const uint64_t stash = static_cast<uint64_t>(streams_->rows() * inner) * sizeof(float) * (two_ ? 2 : 1);
-  const bool keeps = stash <= kStashBytes;
-  Matrix mq(keeps ? streams_->rows() : 0, inner), mo(keeps && two_ ? streams_->rows() : 0, inner);
+  const uint64_t bytes = static_cast<uint64_t>(streams_->rows() * inner) * sizeof(float) * (two_ ? 2 : 1);
+  const bool keeps = bytes <= kStashBytes;
+  stash_.reshape(keeps ? streams_->rows() : 0, inner);
+  stash_original_.reshape(keeps && two_ ? streams_->rows() : 0, inner);
+  Matrix &mq = stash_, &mo = stash_original_;
   auto mix = [&](const Chunk& c, bool plain, float* m) {
-    Matrix x(c.sequences.rows(), config.hidden);
+    const Scratch x(c.sequences.rows() * config.hidden);
     QZ_TRY(input(c, plain, x.data()));
-    return mlp_mix(model_, plain ? original : current, x.view(), m, progress);
+    return mlp_mix(fast_, plain ? original : current, x.view(c.sequences.rows(), config.hidden), m, progress);
   };
   if (keeps)
     for (int side = 0; side < (two_ ? 2 : 1); side++)
@@ -286,7 +301,7 @@ Status Run::block(int64_t layer) {
       Matrix m(keeps ? 0 : c.sequences.rows(), inner);
       if (!keeps) QZ_TRY(mix(c, side, m.data()));
       const MatrixView view = keeps ? rows_of(side ? mo : mq, c) : m.view();
-      QZ_TRY(mlp_output(model_, side ? original : current, view, (side ? ro : rq).row(c.row), progress));
+      QZ_TRY(mlp_output(fast_, side ? original : current, view, (side ? ro : rq).row(c.row), progress));
     }
   return {};
 }
@@ -299,10 +314,10 @@ Status Run::head() {
   if (modules_[i].method == Method::kGptq) {
     QZ_ASSIGN(const Ends ends, Ends::load(model_));
     QZ_ASSIGN(StageStats stats, streams_->collect(
-                                    context_, model_.modules()[i].cols, false,
+                                    fast_.context(), model_.modules()[i].cols, false,
                                     [&](const Chunk& c, bool plain, float* x) {
                                       Matrix& r = plain ? streams_->original() : streams_->quantized();
-                                      return ends.head_input(model_,
+                                      return ends.head_input(fast_,
                                                              {r.row(c.row), c.sequences.rows(), r.cols(), r.cols()}, x);
                                     },
                                     options_.progress));

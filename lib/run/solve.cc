@@ -46,13 +46,19 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
   report.output_error = report.rtn_output_error = std::numeric_limits<double>::quiet_NaN();
 
   QZ_ASSIGN(QMatrix rounded, rtn(context, weight, plan.scheme, format.min_zero));
+  const ContextPtr judging = with_products(model.context_ptr(), Products::kFast);
+  HeldOut held;
+  if (stage) {
+    QZ_ASSIGN(held, held_out(*judging, weight, stage->stats(), progress));
+  }
   QMatrix q;
   if (plan.method == Method::kGptq) {
     auto factor = stage->factor(plan.gptq);
     if (factor.ok()) {
       const HessianFactor& f = **factor;
       QZ_ASSIGN(const RowMetric rows, make_row_metric(context, metric, plan.gptq.metric_ridge));
-      auto solved = gptq(context, weight, f, stage->stats(), plan.scheme, plan.gptq, rows, format.min_zero, progress);
+      auto solved =
+          gptq(context, weight, f, stage->stats(), held, plan.scheme, plan.gptq, rows, format.min_zero, progress);
       if (!solved.ok()) return solved.status().with_prefix(module.name);
       q = std::move(solved->q);
       report.order = plan.gptq.order;
@@ -76,11 +82,11 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
   const Matrix wq = dequantize(q);
   report.weight_error = weight_error(weight, wq);
   if (stage) {
-    QZ_ASSIGN(report.output_error, held_out_error(context, weight, wq.view(), stage->stats(), progress));
+    QZ_ASSIGN(report.output_error, held_out_error(*judging, weight, wq.view(), stage->stats(), held, progress));
     report.rtn_output_error = report.output_error;
     if (report.method != Method::kRtn) {
       const Matrix wr = dequantize(rounded);
-      QZ_ASSIGN(report.rtn_output_error, held_out_error(context, weight, wr.view(), stage->stats(), progress));
+      QZ_ASSIGN(report.rtn_output_error, held_out_error(*judging, weight, wr.view(), stage->stats(), held, progress));
     }
   }
   report.sha256 = hash_qmatrix(q);

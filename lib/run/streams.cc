@@ -114,10 +114,10 @@ Result<StageStats> Streams::collect(const Context& context, int64_t cols, bool r
       }
       if (held) std::fill_n(x.row(r), cols, 0.0f);  // a zero row adds nothing to any sum
     }
-    QZ_TRY(gemm_tn(context, x.view(), x.view(), 1.0f, true, stats.h.data(), cols, progress));
-    if (two_) QZ_TRY(gemm_tn(context, d.view(), x.view(), 1.0f, false, stats.drift.data(), cols, progress));
-    if (with_residual)
-      QZ_TRY(gemm_tn(context, dr.view(), x.view(), 1.0f, false, stats.residual.data(), cols, progress));
+    std::vector<LeftFactor> left = {{x.view(), true, stats.h.data(), cols}};
+    if (two_) left.push_back({d.view(), false, stats.drift.data(), cols});
+    if (with_residual) left.push_back({dr.view(), false, stats.residual.data(), cols});
+    QZ_TRY(gemm_tn(context, left, x.view(), progress));
   }
   for (int64_t i = 0; i < cols; i++)
     for (int64_t j = i + 1; j < cols; j++) stats.h.row(i)[j] = stats.h.row(j)[i];

@@ -24,6 +24,11 @@ class Matrix {  // owned, dense (stride == cols)
   const float* row(int64_t r) const { return data_.data() + r * cols_; }
   MatrixView view() const { return {data_.data(), rows_, cols_, cols_}; }
   bool empty() const { return data_.empty(); }
+  // Another shape in the same memory, which grows if need be; elements are unspecified.
+  void reshape(int64_t rows, int64_t cols) {
+    rows_ = rows, cols_ = cols;
+    data_.resize(static_cast<size_t>(rows * cols));
+  }
 
  private:
   int64_t rows_ = 0, cols_ = 0;

@@ -211,7 +211,9 @@ TEST_P(Reference, IsMet) {
   ASSERT_TRUE(factor.ok()) << factor.status().text();
   const auto metric = make_row_metric(*context, in.g.view(), 0.03);
   ASSERT_TRUE(metric.ok()) << metric.status().text();
-  const auto solved = gptq(*context, in.w.view(), *factor, in.stats, c.scheme, options(c), *metric, c.min_zero);
+  const auto held = held_out(*context, in.w.view(), in.stats, nullptr);
+  ASSERT_TRUE(held.ok()) << held.status().text();
+  const auto solved = gptq(*context, in.w.view(), *factor, in.stats, *held, c.scheme, options(c), *metric, c.min_zero);
   ASSERT_TRUE(solved.ok()) << solved.status().text();
 
   const QMatrix want = reference(c, solved->q.g_idx);
@@ -229,7 +231,7 @@ TEST_P(Reference, IsMet) {
     const std::vector<float> strengths = values<float>(fixtures().at(std::string(c.name) + ".strengths"));
     EXPECT_NEAR(solved->drift, static_cast<double>(strengths[0]), 1e-3);
     EXPECT_NEAR(solved->residual, static_cast<double>(strengths[1]), 1e-3);
-    const auto made = make_target(*context, in.w.view(), *factor, in.stats, options(c), nullptr);
+    const auto made = make_target(*context, in.w.view(), *factor, in.stats, *held, options(c), nullptr);
     ASSERT_TRUE(made.ok());
     for (int64_t r = 0; r < c.rows; r++)
       for (int64_t j = 0; j < c.cols; j++)

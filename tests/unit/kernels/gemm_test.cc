@@ -66,10 +66,19 @@ void check(const std::vector<float>& c, int64_t stride, int64_t m, int64_t n, co
   }
 }
 
+std::vector<float> rounded_to_bf16(std::vector<float> values) {
+  std::vector<uint16_t> half(values.size());
+  from_f32(values.data(), DType::kBF16, values.size(), half.data());
+  to_f32(half.data(), DType::kBF16, values.size(), values.data());
+  return values;
+}
+
+// Fast products are given factors that bfloat16 holds: then they are as good as the exact ones.
 void check_shape(const Context& context, int64_t m, int64_t n, int64_t k) {
   SCOPED_TRACE("m n k = " + std::to_string(m) + " " + std::to_string(n) + " " + std::to_string(k));
   const int64_t xs = k + 3, ys = n + 2, ts = m + 1, us = n + 5;
-  const auto x = normal(m * xs, 1), w = normal(n * k, 2), bias = normal(n, 3);
+  auto x = normal(m * xs, 1), w = normal(n * k, 2), bias = normal(n, 3);
+  if (context.products == Products::kFast) x = rounded_to_bf16(x), w = rounded_to_bf16(w);
   const auto xt = transposed(x, m, k, xs, ts), wt = transposed(w, n, k, k, us);
   const DenseWeight dense{w.data(), DType::kF32, n, k};
   const Expected e = expect(x, xs, w, k, m, n, k);
@@ -111,6 +120,44 @@ TEST(GemmTest, SeveralTilesAndDepthBlocks) {
   check_shape(*context, 300, 700, 515);
   check_shape(*context, 5, 300, 5000);
   check_shape(*context, 1030, 40, 300);
+}
+
+TEST(GemmTest, FastProductsOfBf16Factors) {
+  const auto context = with_products(make_context(2), Products::kFast);
+  for (const int64_t m : kSides) {
+    for (const int64_t k : kSides) {
+      check_shape(*context, m, 37, k);
+      check_shape(*context, 26, m, k);
+      if (HasFatalFailure()) return;
+    }
+  }
+  check_shape(*context, 300, 700, 1027);
+  check_shape(*context, 1030, 40, 600);
+}
+
+// A factor moves by at most half a unit in the last place of bfloat16, 2^-9 of it.
+TEST(GemmTest, FastProductsRoundFactorsToNearest) {
+  const auto context = with_products(make_context(2), Products::kFast);
+  const int64_t m = 64, n = 96, k = 513;
+  const auto x = normal(m * k, 12), w = normal(n * k, 13);
+  const DenseWeight dense{w.data(), DType::kF32, n, k};
+  const Expected e = expect(x, k, w, k, m, n, k);
+  const Expected rounded = expect(rounded_to_bf16(x), k, rounded_to_bf16(w), k, m, n, k);
+  for_each_engine([&] {
+    const bool rounds = panels(Products::kFast).pair == 2;
+    std::vector<float> c(static_cast<size_t>(m * n));
+    ASSERT_TRUE(gemm_nt(*context, {x.data(), m, k, k}, weight_rows(dense), nullptr, false, c.data(), n).ok());
+    check(c, n, m, n, rounds ? rounded : e, 1, [](int64_t, int64_t) { return 0.0; });
+  });
+}
+
+// op(B) is packed in several slabs along both of its sides.
+TEST(GemmTest, FactorsLargerThanTheSharedPanels) {
+  for (const Products products : {Products::kExact, Products::kFast}) {
+    const auto context = with_products(make_context(2), products);
+    check_shape(*context, 27, 4500, 600);
+    check_shape(*context, 26, 530, 9000);
+  }
 }
 
 TEST(GemmTest, NothingToSum) {
@@ -193,14 +240,28 @@ TEST(GemmTest, LowerTriangleOnly) {
   }
 }
 
-TEST(GemmTest, TheSameBitsForAnyNumberOfThreads) {
+TEST(GemmTest, SeveralLeftFactors) {
+  const int64_t t = 700, m = 90, n = 130;
+  const auto a = normal(t * m, 14), b = normal(t * n, 15);
+  for (const Products products : {Products::kExact, Products::kFast}) {
+    const auto context = with_products(make_context(2), products);
+    const MatrixView av{a.data(), t, m, m}, bv{b.data(), t, n, n};
+    std::vector<float> together(static_cast<size_t>(n * n + m * n), 0.5f), apart(together);
+    ASSERT_TRUE(gemm_tn(*context, {{bv, true, together.data(), n}, {av, false, together.data() + n * n, n}}, bv).ok());
+    ASSERT_TRUE(gemm_tn(*context, bv, bv, 1.0f, true, apart.data(), n).ok());
+    ASSERT_TRUE(gemm_tn(*context, av, bv, 1.0f, false, apart.data() + n * n, n).ok());
+    EXPECT_EQ(together, apart);
+  }
+}
+
+void same_bits_for_any_number_of_threads(Products products) {
   const int64_t m = 515, n = 390, k = 700;
   const auto x = normal(m * k, 8), w = normal(n * k, 9), wt = normal(k * n, 10);
   const DenseWeight dense{w.data(), DType::kF32, n, k};
   for_each_engine([&] {
     std::vector<std::vector<float>> first;
     for (const int32_t threads : {1, 2, 3, 8}) {
-      const auto context = make_context(threads);
+      const auto context = with_products(make_context(threads), products);
       std::vector<std::vector<float>> r(4);
       r[0].resize(m * n);
       ASSERT_TRUE(gemm_nt(*context, {x.data(), m, k, k}, weight_rows(dense), nullptr, false, r[0].data(), n).ok());
@@ -220,6 +281,11 @@ TEST(GemmTest, TheSameBitsForAnyNumberOfThreads) {
       }
     }
   });
+}
+
+TEST(GemmTest, TheSameBitsForAnyNumberOfThreads) {
+  same_bits_for_any_number_of_threads(Products::kExact);
+  same_bits_for_any_number_of_threads(Products::kFast);
 }
 
 TEST(GemmTest, StopsWhenAsked) {

@@ -114,7 +114,8 @@ inline Result<Solved> solve(const Problem& p, const Scheme& scheme, const GptqOp
                             const RowMetric& metric = {}, int32_t min_zero = 0) {
   const ContextPtr context = make_context(threads);
   QZ_ASSIGN(const HessianFactor factor, factor_hessian(*context, p.stats, options));
-  return gptq(*context, p.w.view(), factor, p.stats, scheme, options, metric, min_zero);
+  QZ_ASSIGN(const HeldOut held, held_out(*context, p.w.view(), p.stats, nullptr));
+  return gptq(*context, p.w.view(), factor, p.stats, held, scheme, options, metric, min_zero);
 }
 
 inline QMatrix solved_matrix(const Problem& p, const Scheme& scheme, const GptqOptions& options, int32_t threads = 1,

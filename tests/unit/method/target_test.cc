@@ -34,6 +34,12 @@ TwoStreams two_streams(int64_t rows, int64_t cols, float drift, float residual, 
   return s;
 }
 
+HeldOut judged(MatrixView w, const StageStats& stats) { return *held_out(*make_context(1), w, stats, nullptr); }
+
+double error_of(MatrixView w, MatrixView wq, const StageStats& stats) {
+  return *held_out_error(*make_context(1), w, wq, stats, judged(w, stats), nullptr);
+}
+
 GptqOptions with(double drift, double residual, Order order = Order::kGidx) {
   GptqOptions o = plain_gptq();
   o.damp = 1e-5;
@@ -46,7 +52,7 @@ GptqOptions with(double drift, double residual, Order order = Order::kGidx) {
 Target target_of(const TwoStreams& s, const GptqOptions& o) {
   const auto f = factor_hessian(*make_context(1), s.stats, o);
   EXPECT_TRUE(f.ok()) << f.status().text();
-  auto t = make_target(*make_context(2), s.w.view(), *f, s.stats, o, nullptr);
+  auto t = make_target(*make_context(2), s.w.view(), *f, s.stats, judged(s.w.view(), s.stats), o, nullptr);
   EXPECT_TRUE(t.ok()) << t.status().text();
   return t.ok() ? std::move(*t) : Target();
 }
@@ -56,7 +62,7 @@ double error_of(const TwoStreams& s, const Target& t, const GptqOptions& o) {
   Matrix natural(t.w.rows(), t.w.cols());
   for (int64_t r = 0; r < t.w.rows(); r++)
     for (int64_t c = 0; c < t.w.cols(); c++) natural.row(r)[f->natural[static_cast<size_t>(c)]] = t.w.row(r)[c];
-  return *held_out_error(*make_context(1), s.w.view(), natural.view(), s.stats, nullptr);
+  return error_of(s.w.view(), natural.view(), s.stats);
 }
 
 TEST(Target, WithoutASecondStreamItIsTheWeight) {
@@ -129,7 +135,9 @@ TEST(Target, NaNIsANumericError) {
   TwoStreams s = two_streams(4, 16, 1, 1, 4);
   s.stats.drift.row(3)[3] = std::numeric_limits<float>::quiet_NaN();
   const auto f = factor_hessian(*make_context(1), s.stats, with(1, 0));
-  EXPECT_EQ(make_target(*make_context(1), s.w.view(), *f, s.stats, with(1, 0), nullptr).status().code(),
+  EXPECT_EQ(make_target(*make_context(1), s.w.view(), *f, s.stats, judged(s.w.view(), s.stats), with(1, 0), nullptr)
+                .status()
+                .code(),
             Code::kNumeric);
 }
 
@@ -144,16 +152,16 @@ TEST(HeldOutError, IsTheRelativeMeanSquare) {
   w.row(0)[1] = 1;
   wq.row(0)[0] = 2.5f;  // outputs 2.5 and 2.4
   wq.row(0)[1] = 1.2f;
-  EXPECT_NEAR(*held_out_error(*make_context(1), w.view(), wq.view(), s, nullptr), (0.25 + 0.16) / 13, 1e-7);
+  EXPECT_NEAR(error_of(w.view(), wq.view(), s), (0.25 + 0.16) / 13, 1e-7);
   s.held_dx = Matrix(2, 2);
   s.held_dx.row(0)[0] = 1;  // the original's outputs are 6 and 2
-  EXPECT_NEAR(*held_out_error(*make_context(1), w.view(), wq.view(), s, nullptr), (3.5 * 3.5 + 0.16) / 40, 1e-6);
+  EXPECT_NEAR(error_of(w.view(), wq.view(), s), (3.5 * 3.5 + 0.16) / 40, 1e-6);
   s.residual = Matrix(1, 2);
   s.held_dr = Matrix(2, 1);
   s.held_dr.row(1)[0] = 1;  // and the stream lacks 0 and 1
-  EXPECT_NEAR(*held_out_error(*make_context(1), w.view(), wq.view(), s, nullptr), (3.5 * 3.5 + 0.36) / 40, 1e-6);
+  EXPECT_NEAR(error_of(w.view(), wq.view(), s), (3.5 * 3.5 + 0.36) / 40, 1e-6);
   s.held_x = Matrix();
-  EXPECT_TRUE(std::isnan(*held_out_error(*make_context(1), w.view(), wq.view(), s, nullptr)));
+  EXPECT_TRUE(std::isnan(error_of(w.view(), wq.view(), s)));
 }
 
 }  // namespace

@@ -81,7 +81,9 @@ double share_equal(const Model& original, const Model& quantized, const std::str
   const Matrix w = *original.load_weight(i);
   const auto factor = factor_hessian(*make_context(1), stats, options);
   EXPECT_TRUE(factor.ok());
-  const auto solved = gptq(*make_context(1), w.view(), *factor, stats, want->scheme, options, metric, 0);
+  const auto held = held_out(*make_context(1), w.view(), stats, nullptr);
+  EXPECT_TRUE(held.ok());
+  const auto solved = gptq(*make_context(1), w.view(), *factor, stats, *held, want->scheme, options, metric, 0);
   EXPECT_TRUE(solved.ok());
   size_t equal = 0;
   for (size_t c = 0; c < want->codes.size(); c++) equal += want->codes[c] == solved->q.codes[c];
