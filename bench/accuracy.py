@@ -6,7 +6,7 @@
 
 TOKENS.npy holds int32 token ids: for --text [sequences, length], for --eval any shape. Calibration is --text alone, the same amount
 of text that the model writes itself (seed 1), or half of each. The evaluation takes the first --limit tokens in windows of --window.
-CPU seconds are user + system time of the quantization alone, sampling of the model's own text included; one process, --threads threads.
+CPU seconds are user + system time of the quantization alone, one process, --threads threads; what the model's own text costs is said once.
 """
 import argparse
 import os
@@ -83,6 +83,12 @@ def main():
     device = context.devices[0]
     print(f"{os.path.basename(os.path.normpath(args.model))}: calibration {text.shape[0]} x {text.shape[1]} tokens; {args.limit} tokens evaluated, "
           f"windows of {args.window}; {device.name or platform.machine()}, {device.arch}, {device.units} threads\n")
+    sets = {}
+    for mode in args.modes:
+        start = cpu_seconds()
+        sets[mode] = calibration(model, mode, text, args.seed)
+        if mode != "text":
+            print(f"the model's own text for {mode}: {cpu_seconds() - start:.1f} CPU s\n", flush=True)
     for bits in args.bits:
         print(f"### {bits} bit, group {args.group}, symmetric\n")
         head = ["method", "calibration", "CPU s"] + [f"{name}: KL e-3 (p99), ppl, top-1" for name in evals]
@@ -98,7 +104,7 @@ def main():
                 if method == "rtn":
                     small = qz.rtn(model, scheme=scheme)
                 else:
-                    small = qz.gptq(model, calibration(model, mode, text, args.seed), scheme=scheme, options=options)
+                    small = qz.gptq(model, sets[mode], scheme=scheme, options=options)
                 seconds = cpu_seconds() - start
                 cells = [name, "-" if method == "rtn" else mode, f"{seconds:.1f}"]
                 for tokens in evals.values():
