@@ -28,6 +28,9 @@ Matrix transpose(const Matrix& m) {
 
 Result<std::unique_ptr<ModelWriter>> ModelWriter::create(const Model& source, const PlanSummary& summary,
                                                          const std::string& target, const WriteOptions& options) {
+  if (source.checkpoint()->tensors().empty())
+    return error(Code::kInvalidArgument,
+                 "the model was opened from its configuration only: it has no tensors to write");
   std::unique_ptr<ModelWriter> w(new ModelWriter);
   w->source_ = &source;
   w->summary_ = summary;
