@@ -19,6 +19,10 @@ Count floats(int64_t rows, int64_t cols) { return Count(rows) * Count(cols) * Co
 // glibc takes blocks from here on from the system and gives them back; smaller ones come from a heap, which keeps its
 // high-water mark (mallopt(3), M_MMAP_THRESHOLD, which grows up to this).
 constexpr uint64_t kMapped = 32u << 20;
+// What it keeps above what is in use: twice that size (M_TRIM_THRESHOLD).
+constexpr uint64_t kHeapLeft = 64u << 20;
+// Pages of the library that a run touches, packed panels of the threads: measured.
+constexpr uint64_t kCode = 6u << 20, kCodeRounding = 2u << 20;
 
 // What is there at one moment beside what is there all the time, and how it is called.
 struct Moment {
@@ -70,13 +74,15 @@ class RunModel {
           if (plans_[module].method != Method::kKeep) moments.push_back(solving(stage, module));
       }
     }
-    Count heap;
-    for (const Moment& m : moments) heap = heap < m.heap ? m.heap : heap;
-    Moment most = *std::max_element(moments.begin(), moments.end(),
-                                    [](const Moment& x, const Moment& y) { return x.mapped < y.mapped; });
-    if (most.heap < heap)
-      most.parts.push_back({"heap that other steps have left", Count(heap.value() - most.heap.value())});
-    return most;
+    uint64_t heap = 0;
+    for (const Moment& m : moments) heap = std::max(heap, m.heap.value());
+    for (Moment& m : moments) {
+      m.add("code and buffers of the threads", Count(calibrates_ ? kCode : kCodeRounding));
+      if (!calibrates_) continue;  // modules come and go one by one: nothing is left between them
+      m.add("heap that other steps have left", Count(std::min(heap - std::min(heap, m.heap.value()), kHeapLeft)));
+    }
+    return *std::max_element(moments.begin(), moments.end(),
+                             [](const Moment& x, const Moment& y) { return x.mapped + x.heap < y.mapped + y.heap; });
   }
 
  private:
@@ -186,6 +192,7 @@ class RunModel {
     add_statistics(&m, s);
     m.add("inputs of some sequences", floats(chunk_, s.cols), sides());
     m.add("inputs of some sequences", floats(chunk_, config_.hidden));
+    m.add("inputs of some sequences", floats(chunk_, config_.intermediate));  // on their way through the MLP
     return m;
   }
   Moment solving(const Stage& s, size_t i) const {
