@@ -28,6 +28,7 @@ constexpr LimitName kLimits[] = {
     {"limits.hidden", &Limits::hidden},
     {"limits.vocab", &Limits::vocab},
     {"limits.heads", &Limits::heads},
+    {"limits.experts", &Limits::experts},
 };
 
 Status set_cpu(const std::string& name) {

@@ -14,6 +14,9 @@ enum class QkvOrder : int32_t { kJoined, kGrouped };
 // Dimensions that rotate together: (i, i + half)  |  (2i, 2i + 1).
 enum class RopePairs : int32_t { kHalves, kNeighbours };
 
+// What a router's outputs become before experts are chosen.
+enum class Scoring : int32_t { kSoftmax, kSigmoid };
+
 // Keys of config.json where families differ; "" = the family has none; "a|b": the first one that is there.
 struct ConfigKeys {
   std::string_view hidden = "hidden_size", layers = "num_hidden_layers", vocab = "vocab_size";
@@ -38,6 +41,18 @@ struct ConfigKeys {
   std::string_view query_scalar = "";    // scores are divided by its root instead of head_dim's (Gemma)
   std::string_view score_cap = "";       // scores s become cap * tanh(s / cap); null = none (Gemma 2)
   std::string_view logit_cap = "";       // the same for logits
+  // Mixtures of experts.
+  std::string_view experts = "", experts_per_token = "num_experts_per_tok";
+  std::string_view expert_width = "moe_intermediate_size";  // intermediate of one expert
+  std::string_view shared_width = "";                       // intermediate of the shared expert
+  std::string_view shared_count = "";                       // or: how many experts wide it is
+  std::string_view normalize = "";                          // bool: the weights of the chosen experts add up to 1
+  std::string_view routed_scale = "";                       // factor of those weights
+  std::string_view groups = "";                         // of experts, of which the best `top_groups` are chosen from
+  std::string_view top_groups = "", group_method = "";  // "greedy": no groups after all
+  std::string_view first_dense = "";                    // blocks at the bottom with a plain MLP
+  std::string_view sparse_step = "";                    // every n-th block has experts
+  std::string_view dense_layers = "";                   // list of blocks with a plain MLP
 };
 
 // Tensor names without ".weight"/".bias"; {} in `layer` is the block number; names inside a block are relative to it.
@@ -64,6 +79,14 @@ struct ArchDesc {
   std::string_view q_norm = "", k_norm = "";
   std::string_view gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
   std::string_view gate_up = "";  // gate, then up, in one; their names do not count then
+  // A mixture of experts; no router: there is none. {} is the number of the expert.
+  std::string_view router = "", router_bias = "";  // the bias counts for the choice only; a full tensor name
+  std::string_view expert_gate = "mlp.experts.{}.gate_proj", expert_up = "mlp.experts.{}.up_proj";
+  std::string_view expert_down = "mlp.experts.{}.down_proj";
+  // All experts in one tensor, read where the file has it: [experts][gate, then up][hidden], [experts][hidden][width].
+  std::string_view stacked_gate_up = "mlp.experts.gate_up_proj", stacked_down = "mlp.experts.down_proj";
+  std::string_view shared_gate = "", shared_up = "", shared_down = "";  // the expert that every token goes to
+  std::string_view shared_scale = "";                                   // sigmoid(shared_scale x) times its output
 
   // Roles of the linear layers that have a bias, for estimates from config.json alone; files speak for themselves.
   std::string_view biases = "";  // "q k v"
@@ -76,6 +99,9 @@ struct ArchDesc {
   bool alibi_scaled = false;  // ALiBi is added before the scores are divided, its slopes in bfloat16 (Falcon)
   QkvOrder qkv_order = QkvOrder::kJoined;
   MlpKind mlp = MlpKind::kGated;
+  Scoring scoring = Scoring::kSoftmax;
+  bool normalize = false;     // the weights of the chosen experts add up to 1; keys.normalize says otherwise
+  int32_t group_best = 1;     // a group of experts is as good as the sum of its n best (DeepSeek-V3: 2)
   bool parallel = false;      // attention and MLP read the same stream; keys.parallel says otherwise
   bool transposed = false;    // linear layers in blocks are stored [in, out] (GPT-2's Conv1D)
   bool embed_scaled = false;  // embeddings times sqrt(hidden) (Gemma)

@@ -18,7 +18,11 @@ void visit_fields(Desc& d, Visitor& v) {
   v("attn_post_norm", d.attn_post_norm), v("mlp_post_norm", d.mlp_post_norm);
   v("q", d.q), v("k", d.k), v("v", d.v), v("o", d.o), v("qkv", d.qkv), v("q_norm", d.q_norm), v("k_norm", d.k_norm);
   v("gate", d.gate), v("up", d.up), v("down", d.down), v("gate_up", d.gate_up);
-  v("biases", d.biases);
+  v("router", d.router), v("router_bias", d.router_bias), v("expert_gate", d.expert_gate);
+  v("expert_up", d.expert_up), v("expert_down", d.expert_down), v("stacked_gate_up", d.stacked_gate_up);
+  v("stacked_down", d.stacked_down), v("shared_gate", d.shared_gate), v("shared_up", d.shared_up);
+  v("shared_down", d.shared_down), v("shared_scale", d.shared_scale), v("biases", d.biases);
+  v("scoring", d.scoring), v("normalize", d.normalize), v("group_best", d.group_best);
   v("norm", d.norm), v("norm_offset", d.norm_offset), v("position", d.position);
   v("position_offset", d.position_offset), v("rope_pairs", d.rope_pairs), v("alibi_scaled", d.alibi_scaled);
   v("qkv_order", d.qkv_order), v("mlp", d.mlp), v("parallel", d.parallel), v("transposed", d.transposed);
@@ -40,6 +44,11 @@ void visit_keys(Keys& k, Visitor& v) {
   v("window_pattern", k.window_pattern), v("local_theta", k.local_theta), v("rope_theta", k.rope_theta);
   v("rope_partial", k.rope_partial), v("scale_scores", k.scale_scores), v("scale_by_layer", k.scale_by_layer);
   v("query_scalar", k.query_scalar), v("score_cap", k.score_cap), v("logit_cap", k.logit_cap);
+  v("experts", k.experts), v("experts_per_token", k.experts_per_token), v("expert_width", k.expert_width);
+  v("shared_width", k.shared_width), v("shared_count", k.shared_count), v("normalize", k.normalize);
+  v("routed_scale", k.routed_scale), v("groups", k.groups), v("top_groups", k.top_groups);
+  v("group_method", k.group_method), v("first_dense", k.first_dense), v("sparse_step", k.sparse_step);
+  v("dense_layers", k.dense_layers);
 }
 
 using Words = std::vector<const char*>;  // of an enumeration, by value
@@ -57,6 +66,10 @@ const Words& words_of(MlpKind) {
 }
 const Words& words_of(QkvOrder) {
   static const Words words = {"joined", "grouped"};
+  return words;
+}
+const Words& words_of(Scoring) {
+  static const Words words = {"softmax", "sigmoid"};
   return words;
 }
 const Words& words_of(RopePairs) {
@@ -170,6 +183,12 @@ Status check_desc(const ArchDesc& d) {
   if (!d.when.empty() && d.when.find('=') == std::string_view::npos) {
     return error(Code::kInvalidArgument, "arch_json: 'when' must be key=value pairs, found \"%s\"",
                  std::string(d.when).c_str());
+  }
+  for (std::string_view name : {d.expert_gate, d.expert_up, d.expert_down}) {
+    if (!d.router.empty() && name.find("{}") == std::string_view::npos) {
+      return error(Code::kInvalidArgument, "arch_json: names of experts must contain {}, found \"%s\"",
+                   std::string(name).c_str());
+    }
   }
   const size_t slot = d.layer.find("{}");
   if (slot == std::string_view::npos || d.layer.find("{}", slot + 2) != std::string_view::npos) {

@@ -29,9 +29,34 @@ int count_conditions(std::string_view when, const Json& config) {
 }  // namespace
 
 const std::vector<const ArchDesc*>& architectures() {
-  static const std::vector<const ArchDesc*> all = {&kBloom,   &kFalcon, &kFalcon11b, &kFalcon40b, &kFalconRw,
-                                                   &kGemma,   &kGemma2, &kGemma3,    &kGpt2,      &kLlama,
-                                                   &kMistral, &kOpt,    &kPhi3,      &kQwen2,     &kQwen3};
+  // clang-format off: one row a family
+  static const std::vector<const ArchDesc*> all = {
+      &kBloom,
+      &kFalcon,
+      &kFalcon11b,
+      &kFalcon40b,
+      &kFalconRw,
+      &kGemma,
+      &kGemma2,
+      &kGemma3,
+      &kGlm,
+      &kGlm4,
+      &kGpt2,
+      &kGptNeox,
+      &kInternlm2,
+      &kInternlm3,
+      &kLlama,
+      &kMistral,
+      &kMixtral,
+      &kOpt,
+      &kPhi3,
+      &kQwen2,
+      &kQwen2Moe,
+      &kQwen3,
+      &kQwen3Moe,
+      &kStarcoder2,
+  };
+  // clang-format on
   return all;
 }
 

@@ -12,12 +12,21 @@ extern const ArchDesc kFalconRw;
 extern const ArchDesc kGemma;
 extern const ArchDesc kGemma2;
 extern const ArchDesc kGemma3;
+extern const ArchDesc kGlm;
+extern const ArchDesc kGlm4;
 extern const ArchDesc kGpt2;
+extern const ArchDesc kGptNeox;
+extern const ArchDesc kInternlm2;
+extern const ArchDesc kInternlm3;
 extern const ArchDesc kLlama;
 extern const ArchDesc kMistral;
+extern const ArchDesc kMixtral;
 extern const ArchDesc kOpt;
 extern const ArchDesc kPhi3;
 extern const ArchDesc kQwen2;
+extern const ArchDesc kQwen2Moe;
 extern const ArchDesc kQwen3;
+extern const ArchDesc kQwen3Moe;
+extern const ArchDesc kStarcoder2;
 
 }  // namespace qz

@@ -18,6 +18,7 @@ struct Limits {
   uint64_t hidden = 1u << 20;
   uint64_t vocab = 1u << 24;
   uint64_t heads = 1u << 16;
+  uint64_t experts = 4096;
 };
 
 }  // namespace qz

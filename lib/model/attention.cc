@@ -200,27 +200,26 @@ Status attention_mix(const Model& model, const Block& block, const RopeTable& ro
   return {};
 }
 
-Status add_half(const Model& model, const Linear& linear, const NormWeights& norm, const NormWeights& post,
-                MatrixView x, float* r, Progress* progress) {
+Status add_half(const Model& model, const NormWeights& norm, const NormWeights& post, int64_t rows, float* r,
+                const std::function<Status(float* y)>& add) {
   const ModelConfig& c = model.config();
-  const MatrixView stream{r, x.rows, linear.rows, linear.rows};
+  const MatrixView stream{r, rows, c.hidden, c.hidden};
   if (c.norm_first && c.residual_normed) QZ_TRY(norm_rows(model, norm, stream, r));
   if (post.weight.empty()) {
-    QZ_TRY(linear.apply(model.context(), x, true, r, progress));
+    QZ_TRY(add(r));
   } else {
-    Scratch y(x.rows * linear.rows);
-    QZ_TRY(linear.apply(model.context(), x, false, y.data(), progress));
-    const MatrixView view = y.view(x.rows, linear.rows);
-    QZ_TRY(norm_rows(model, post, view, y.data()));
-    QZ_TRY(for_rows(model.context(), x.rows, [&](int64_t first, int64_t end) {
-      for (int64_t i = first * view.cols; i < end * view.cols; ++i) r[i] += y.data()[i];
-    }));
+    Scratch y(rows * c.hidden);
+    std::fill_n(y.data(), rows * c.hidden, 0.0f);
+    QZ_TRY(add(y.data()));
+    QZ_TRY(norm_rows(model, post, y.view(rows, c.hidden), y.data()));
+    for (int64_t i = 0; i < rows * c.hidden; ++i) r[i] += y.data()[i];
   }
   return c.norm_first ? Status() : norm_rows(model, norm, stream, r);
 }
 
 Status attention_output(const Model& model, const Block& block, MatrixView a, float* r, Progress* progress) {
-  return add_half(model, block.o, block.attn_norm, block.attn_post_norm, a, r, progress);
+  return add_half(model, block.attn_norm, block.attn_post_norm, a.rows, r,
+                  [&](float* y) { return block.o.apply(model.context(), a, true, y, progress); });
 }
 
 }  // namespace qz

@@ -20,19 +20,27 @@ Linear& Block::at(Role role) {
       return qkv;
     case Role::kO:
       return o;
-    case Role::kGate:
-      return mlp.gate;
-    case Role::kUp:
-      return mlp.up;
-    case Role::kGateUp:
-      return mlp.gate_up;
-    case Role::kDown:
-      return mlp.down;
-    case Role::kHead:
-      break;
+    case Role::kRouter:
+      return router;
+    case Role::kSharedScale:
+      return shared_scale;
+    default:
+      return mlp.at(role);
   }
-  assert(!"the head is not in a block");
-  return q;
+}
+
+Linear& Feed::at(Role role) {
+  switch (role) {
+    case Role::kGate:
+      return gate;
+    case Role::kUp:
+      return up;
+    case Role::kGateUp:
+      return gate_up;
+    default:
+      assert(role == Role::kDown);
+      return down;
+  }
 }
 
 Result<Linear> load_linear(const Model& model, size_t module) {
@@ -61,7 +69,7 @@ Result<NormWeights> load_norm(const Model& model, const std::string& name, int64
   return norm;
 }
 
-Result<Block> load_block(const Model& model, int64_t layer) {
+Result<Block> load_block(const Model& model, int64_t layer, Experts experts) {
   const ModelConfig& config = model.config();
   const ArchDesc& desc = model.arch();
   if (model.checkpoint()->tensors().empty()) {
@@ -85,12 +93,19 @@ Result<Block> load_block(const Model& model, int64_t layer) {
     QZ_ASSIGN(part.norm->weight, model.load_vector(name, config.head_dim, true));
     for (float& w : part.norm->weight) w += static_cast<float>(desc.norm_offset);
   }
-  const std::vector<Module>& modules = model.modules();
-  const size_t per_layer = (modules.size() - 1) / static_cast<size_t>(config.layers);
-  const size_t first = static_cast<size_t>(layer) * per_layer;
-  for (size_t i = first; i < first + per_layer; ++i) {
-    assert(modules[i].layer == layer);
-    QZ_ASSIGN(block.at(modules[i].role), load_linear(model, i));
+  const auto [first, end] = model.block_modules(layer);
+  for (size_t i = first; i < end; ++i) {
+    const Module& m = model.modules()[i];
+    if (m.expert < 0) {
+      QZ_ASSIGN(block.at(m.role), load_linear(model, i));
+    } else if (experts == Experts::kInMemory) {
+      block.experts.resize(static_cast<size_t>(config.moe.experts));
+      QZ_ASSIGN(block.experts[static_cast<size_t>(m.expert)].at(m.role), load_linear(model, i));
+    }
+  }
+  if (block.mixture() && !desc.router_bias.empty()) {
+    const std::string name = in_layer(desc, layer, desc.router_bias);
+    QZ_ASSIGN(block.router_bias, model.load_vector(name, config.moe.experts, true));
   }
   return block;
 }
@@ -111,8 +126,8 @@ Status forward_rows(const Model& model, const Block& block, const RopeTable& rop
   QZ_TRY(attention_mix(model, block, rope, sequences, xv, cache, m.data(), progress));
   QZ_TRY(attention_output(model, block, m.view(rows, width), r, progress));
   if (!c.parallel) QZ_TRY(mlp_input(model, block, stream, mlp_x));
-  QZ_TRY(mlp_mix(model, block, yv, m.data(), progress));
-  return mlp_output(model, block, m.view(rows, inner), r, progress);
+  if (inner > 0) QZ_TRY(mlp_mix(model, block, yv, m.data(), progress));
+  return mlp_output(model, block, yv, m.view(rows, inner), r, progress);
 }
 
 }  // namespace

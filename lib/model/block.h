@@ -41,13 +41,19 @@ struct NormWeights {
 // A feed-forward network: gated with gate and up, or with both in gate_up, or plain with up alone.
 struct Feed {
   Linear gate, up, gate_up, down;
+  Linear& at(Role role);
+  const Linear& at(Role role) const { return const_cast<Feed*>(this)->at(role); }
 };
 
 struct Block {
   int64_t layer = 0;
   NormWeights attn_norm, attn_post_norm, mlp_norm, mlp_post_norm, q_norm, k_norm;
   Linear q, k, v, qkv, o;  // q, k and v, or all in qkv
-  Feed mlp;
+  Feed mlp;                // or the shared expert, where there is one
+  Linear router, shared_scale;
+  std::vector<float> router_bias;
+  std::vector<Feed> experts;  // empty: read when they are needed
+  bool mixture() const { return router.present(); }
   Linear& at(Role role);
   const Linear& at(Role role) const { return const_cast<Block*>(this)->at(role); }
 };
@@ -71,9 +77,12 @@ struct HeadLayout {
 };
 HeadLayout head_layout(const Model& model, const Block& block);
 
+// Whether a block's experts are kept in memory or read each time.
+enum class Experts : int32_t { kInMemory, kOnDemand };
+
 // Reads block `layer`. plain = true: linears are taken as the original's even when the model has canonical matrices in
 // memory.
-Result<Block> load_block(const Model& model, int64_t layer);
+Result<Block> load_block(const Model& model, int64_t layer, Experts experts = Experts::kInMemory);
 
 // The rows of several sequences, back to back. first[i] = absolute position of the sequence's first row (0 unless a KV
 // cache is used).
@@ -120,8 +129,12 @@ Status mlp_input(const Model& model, const Block& block, MatrixView r, float* x)
 // m = what down reads [rows][intermediate].
 Status mlp_mix(const Model& model, const Block& block, MatrixView x, float* m, Progress* progress = nullptr);
 Status feed_mix(const Model& model, const Feed& feed, MatrixView x, float* m, Progress* progress = nullptr);
-// r += down(m), with the norm that comes before or after the addition.
-Status mlp_output(const Model& model, const Block& block, MatrixView m, float* r, Progress* progress = nullptr);
+// r += down(m) and, of x, what the experts give, with the norm that comes before or after the addition. x is not read
+// where there are no experts.
+Status mlp_output(const Model& model, const Block& block, MatrixView x, MatrixView m, float* r,
+                  Progress* progress = nullptr);
+// r += y, what the MLP gives, with those norms.
+Status mlp_add(const Model& model, const Block& block, MatrixView y, float* r);
 
 // All of it, in place on r.
 Status block_forward(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,

@@ -4,7 +4,7 @@
 
 #include "kernels/gradients.h"
 #include "model/attention_gradient.h"
-#include "model/feed_gradient.h"
+#include "model/experts_gradient.h"
 #include "model/scratch.h"
 
 namespace qz {
@@ -81,7 +81,8 @@ class BlockBackward {
         progress_(progress),
         attention_(model, block.attn_norm, block.attn_post_norm),
         mlp_(model, block.mlp_norm, block.mlp_post_norm),
-        feed_(model, block.mlp, sink, progress) {}
+        feed_(model, block.mlp, sink, progress),
+        mixture_(model, block, sink, progress) {}
 
   Status forward() {
     Matrix x(r_.rows, r_.cols);
@@ -93,15 +94,17 @@ class BlockBackward {
     QZ_TRY(block_.o.apply(context_, a.view(), false, y.data(), progress_));
     QZ_TRY(attention_.output(r_, std::move(y), &between_));
     QZ_TRY(mlp_.input(parallel_ ? r_ : between_.view(), x.data()));
-    QZ_TRY(feed_.forward(x.view()));
+    QZ_TRY(block_.mixture() ? mixture_.forward(x.view()) : feed_.forward(x.view()));
     if (model_.config().norm_first && block_.mlp_post_norm.weight.empty()) return {};  // nothing reads what follows
     Matrix z(r_.rows, r_.cols), after;
-    QZ_TRY(feed_.output(z.data()));
+    QZ_TRY(block_.mixture() ? mixture_.output(z.data()) : feed_.output(z.data()));
     return mlp_.output(between_.view(), std::move(z), &after);
   }
 
   Status backward(float* gradient) {
-    const auto feed = [this](MatrixView g, float* dx) { return feed_.backward(g, dx); };
+    const auto feed = [this](MatrixView g, float* dx) {
+      return block_.mixture() ? mixture_.backward(g, dx) : feed_.backward(g, dx);
+    };
     const auto attention = [this](MatrixView g, float* dx) { return backward_attention(g, dx); };
     const MatrixView g{gradient, r_.rows, r_.cols, r_.cols};
     Matrix before(r_.rows, r_.cols), middle(r_.rows, r_.cols);
@@ -146,7 +149,8 @@ class BlockBackward {
   Progress* const progress_;
 
   Half attention_, mlp_;
-  FeedBackward feed_;
+  FeedBackward feed_;  // one of the two is used
+  MixtureBackward mixture_;
   Matrix p_;        // projections
   Matrix between_;  // the stream that the second half adds to
 };

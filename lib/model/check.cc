@@ -118,7 +118,12 @@ Status Model::check_tensors(bool strict) {
                      dir.c_str(), packed.c_str());
       }
     }
-    check.need(weight, m.stored_shape());
+    if (m.stack.empty()) {
+      check.need(weight, m.stored_shape());
+    } else {
+      const int64_t rows = m.role == Role::kDown ? m.rows : 2 * m.rows;
+      check.need(m.stack, {config_.moe.experts, rows, m.cols});
+    }
   }
   return check.finish();
 }

@@ -108,6 +108,70 @@ std::vector<double> read_score_scales(ConfigReader* reader, const ConfigKeys& ke
   return scales;
 }
 
+// Which blocks have experts.
+std::vector<uint8_t> read_moe_layers(ConfigReader* reader, const ConfigKeys& keys, int64_t layers) {
+  std::vector<uint8_t> sparse(static_cast<size_t>(layers), 1);
+  const int64_t dense = reader->integer_or(keys.first_dense, 0, 0, layers);
+  const int64_t step = reader->integer_or(keys.sparse_step, 1, 1, kMaxSeq);
+  for (int64_t i = 0; i < layers; ++i) sparse[static_cast<size_t>(i)] = i >= dense && (i + 1) % step == 0;
+  const Json* list = reader->find(keys.dense_layers);
+  if (list == nullptr) return sparse;
+  const std::string name = reader->name_of(keys.dense_layers);
+  if (!list->is_array()) {
+    reader->fail(Code::kBadFile, name + " must be a list of layers, found " + describe_json(*list));
+    return sparse;
+  }
+  for (const Json& value : *list) {
+    const int64_t layer =
+        value.is_number_unsigned() && value.get<uint64_t>() < static_cast<uint64_t>(layers) ? value.get<int64_t>() : -1;
+    if (layer < 0) {
+      reader->fail(Code::kBadFile, name + " must hold layers from 0 to " + std::to_string(layers - 1) + ", found " +
+                                       describe_json(value));
+      return sparse;
+    }
+    sparse[static_cast<size_t>(layer)] = 0;
+  }
+  return sparse;
+}
+
+void read_moe(ConfigReader* reader, const ArchDesc& desc, const Limits& limits, const ModelConfig& c, MoeConfig* moe) {
+  const ConfigKeys& keys = desc.keys;
+  const auto hidden_max = static_cast<int64_t>(limits.hidden), experts_max = static_cast<int64_t>(limits.experts);
+  moe->experts = reader->integer(keys.experts, 1, experts_max, "limits.experts");
+  moe->per_token = reader->integer(keys.experts_per_token, 1, moe->experts);
+  moe->width = reader->integer(keys.expert_width, 1, hidden_max, "limits.hidden");
+  const int64_t count = reader->integer_or(keys.shared_count, 0, 0, 1024);
+  moe->shared_width =
+      reader->integer_or(keys.shared_width, std::min(count * moe->width, hidden_max), 0, hidden_max, "limits.hidden");
+  if (desc.shared_down.empty()) moe->shared_width = 0;
+  moe->normalize = reader->boolean_or(keys.normalize, desc.normalize);
+  moe->scoring = desc.scoring;
+  moe->scale = reader->number_or(keys.routed_scale, 1, 1e-6, 1e6);
+  moe->layers = read_moe_layers(reader, keys, c.layers);
+  const std::string method = reader->text_or(keys.group_method, "");
+  if (!method.empty() && method != "greedy" && method != "group_limited_greedy" && method != "noaux_tc") {
+    reader->fail(Code::kUnsupported, reader->name_of(keys.group_method) + " \"" + method.substr(0, 60) +
+                                         "\" is not known: greedy, group_limited_greedy, noaux_tc are");
+  }
+  if (method == "greedy") return;
+  moe->groups = reader->integer_or(keys.groups, 1, 1, moe->experts);
+  moe->top_groups = reader->integer_or(keys.top_groups, moe->groups, 1, moe->groups);
+  moe->group_best = desc.group_best;
+  if (moe->groups == 1) return;
+  if (moe->experts % moe->groups != 0) {
+    reader->fail(Code::kBadFile, reader->name_of(keys.experts) + " " + std::to_string(moe->experts) +
+                                     " is not a multiple of " + reader->name_of(keys.groups) + " " +
+                                     std::to_string(moe->groups));
+    return;
+  }
+  const int64_t size = moe->experts / moe->groups;
+  if (moe->group_best > size || moe->per_token > size * moe->top_groups) {
+    reader->fail(Code::kBadFile, reader->name_of(keys.experts_per_token) + " " + std::to_string(moe->per_token) +
+                                     " is more than " + std::to_string(moe->top_groups) + " groups of " +
+                                     std::to_string(size) + " experts can give");
+  }
+}
+
 // Heads against widths. Reading goes on after a failure, so nothing here divides by what was not read.
 void check_heads(ConfigReader* reader, const ArchDesc& desc, int64_t hidden_max, ModelConfig* c) {
   if (c->heads % c->kv_heads != 0) {
@@ -181,6 +245,7 @@ Result<ModelConfig> parse_model_config(const Context& context, const Json& confi
   if (desc.default_local_theta > 0) {
     for (size_t i = 0; i < c.window.size(); ++i) c.rope_local[i] = c.window[i] > 0;
   }
+  if (!desc.router.empty()) read_moe(&reader, desc, limits, c, &c.moe);
   c.bos = read_token(reader, "bos_token_id", c.vocab);
   c.eos = read_token(reader, "eos_token_id", c.vocab);
   QZ_TRY(reader.finish());

@@ -26,6 +26,16 @@ struct RopeConfig {
                      long_factors = {};  // longrope: one a pair, up to the original length and beyond it
 };
 
+struct MoeConfig {
+  int64_t experts = 0;                                 // 0: no mixture of experts
+  int64_t per_token = 0, width = 0, shared_width = 0;  // shared_width 0: no shared expert
+  int64_t groups = 1, top_groups = 1, group_best = 1;
+  Scoring scoring = Scoring::kSoftmax;
+  bool normalize = false;
+  double scale = 1;
+  std::vector<uint8_t> layers;  // per layer: 1 = experts, 0 = a plain MLP
+};
+
 struct ModelConfig {
   int64_t hidden = 0, layers = 0, heads = 0, kv_heads = 0, intermediate = 0, vocab = 0, max_seq = 0;
   int64_t head_dim = 0;   // of queries and keys
@@ -42,6 +52,7 @@ struct ModelConfig {
   double embed_scale = 1;  // of embeddings
   double score_cap = 0;    // of attention scores; 0: none
   double logit_cap = 0;    // of logits; 0: none
+  MoeConfig moe;
   RopeConfig rope;
   RopeConfig local_rope;            // of the layers whose rope_local is set
   std::vector<uint8_t> rope_local;  // per layer

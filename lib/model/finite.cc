@@ -31,18 +31,23 @@ size_t count_bad(DType dtype, const uint8_t* bytes, size_t n) {
 }  // namespace
 
 Result<std::vector<uint8_t>> read_finite(const Checkpoint& checkpoint, const TensorInfo& tensor) {
+  return read_finite(checkpoint, tensor, 0, tensor.elements());
+}
+
+Result<std::vector<uint8_t>> read_finite(const Checkpoint& checkpoint, const TensorInfo& tensor, int64_t begin,
+                                         int64_t count) {
   if (!is_float(tensor.dtype)) {
     return error(Code::kUnsupported, "%s: tensor '%s' is %s, expected F32, F16 or BF16", checkpoint.dir().c_str(),
                  tensor.name.c_str(), tensor.dtype_name.c_str());
   }
-  std::vector<uint8_t> bytes(tensor.bytes);
-  QZ_TRY(checkpoint.read(tensor, bytes.data()));
-  const size_t size = dtype_bits(tensor.dtype) / 8, n = bytes.size() / size;
+  const size_t size = dtype_bits(tensor.dtype) / 8, n = static_cast<size_t>(count);
+  std::vector<uint8_t> bytes(n * size);
+  QZ_TRY(checkpoint.read_range(tensor, static_cast<uint64_t>(begin) * size, bytes.size(), bytes.data()));
   if (const size_t bad = count_bad(tensor.dtype, bytes.data(), n); bad > 0) {
     size_t first = 0;
     while (count_bad(tensor.dtype, bytes.data() + first * size, 1) == 0) ++first;
     return error(Code::kBadFile, "%s: tensor '%s' has %zu NaN or infinite values of %zu, the first at index %zu",
-                 checkpoint.dir().c_str(), tensor.name.c_str(), bad, n, first);
+                 checkpoint.dir().c_str(), tensor.name.c_str(), bad, n, static_cast<size_t>(begin) + first);
   }
   return bytes;
 }

@@ -46,7 +46,7 @@ Status forward(const Model& model, const RopeTable& rope, const Sequences& seque
   }
   for (int64_t layer = 0; layer < c.layers; ++layer) {
     streams->push_back(r);
-    QZ_ASSIGN(const Block block, load_block(model, layer));
+    QZ_ASSIGN(const Block block, load_block(model, layer, Experts::kOnDemand));
     QZ_TRY(block_forward(model, block, rope, sequences, nullptr, r.data(), progress));
   }
   streams->push_back(std::move(r));
@@ -92,10 +92,11 @@ Status module_gradients(const Model& model, const Ids& ids, const Ids& labels, u
                         gradient.data(), progress));
   for (int64_t layer = model.config().layers - 1; layer >= 0; --layer) {
     streams.pop_back();
-    QZ_ASSIGN(const Block block, load_block(model, layer));
+    QZ_ASSIGN(const Block block, load_block(model, layer, Experts::kOnDemand));
     const auto show = [&](Role role, MatrixView g) -> Status {
-      for (size_t i = 0; i < model.modules().size(); ++i) {
-        if (model.modules()[i].layer == layer && model.modules()[i].role == role) return sink(i, g);
+      const auto [first, end] = model.block_modules(layer);
+      for (size_t i = first; i < end; ++i) {
+        if (model.modules()[i].expert < 0 && model.modules()[i].role == role) return sink(i, g);
       }
       return {};
     };

@@ -18,9 +18,10 @@ struct OutputMetric {
   Matrix g;  // [rows][block]: row r holds G[r][b0 .. b0 + block), b0 = r / block * block; zero-padded
 };
 
-// One per module of model.modules(), empty for the head. ids: token sequences, each of 1 … max_seq tokens. seed: of the
-// labels, one per position. Memory: one block's weights, its activations for all given tokens, the residual stream
-// before each block, and at the start the head in float32. The same bits for any number of threads.
+// One per module of model.modules(), empty for the head, for routers and for the experts of a mixture. ids: token
+// sequences, each of 1 … max_seq tokens. seed: of the labels, one per position. Memory: one block's weights, its
+// activations for all given tokens, the residual stream before each block, and at the start the head in float32. The
+// same bits for any number of threads.
 Result<std::vector<OutputMetric>> output_metrics(const Model& model, const std::vector<std::vector<int32_t>>& ids,
                                                  int64_t block, uint64_t seed, Progress* progress);
 

@@ -2,39 +2,103 @@
 
 namespace qz {
 
-std::string in_layer(const ArchDesc& desc, int64_t layer, std::string_view part) {
-  std::string name(desc.layer);
-  if (const size_t slot = name.find("{}"); slot != std::string::npos) name.replace(slot, 2, std::to_string(layer));
-  return name.append(".").append(part);
+std::string with_number(std::string_view pattern, int64_t number) {
+  std::string name(pattern);
+  if (const size_t slot = name.find("{}"); slot != std::string::npos) name.replace(slot, 2, std::to_string(number));
+  return name;
 }
 
-std::vector<Module> list_modules(const ModelConfig& c, const ArchDesc& desc) {
-  const int64_t q_width = c.heads * c.head_dim, k_width = c.kv_heads * c.head_dim, v_width = c.kv_heads * c.value_dim;
-  const bool fused = !desc.qkv.empty(), fused_up = !desc.gate_up.empty();
-  struct Row {
-    bool there;
-    std::string_view name;
-    Role role;
-    int64_t rows, cols;
-  };
-  const Row rows[] = {{!fused, desc.q, Role::kQ, q_width, c.hidden},
-                      {!fused, desc.k, Role::kK, k_width, c.hidden},
-                      {!fused, desc.v, Role::kV, v_width, c.hidden},
-                      {fused, desc.qkv, Role::kQkv, q_width + k_width + v_width, c.hidden},
-                      {true, desc.o, Role::kO, c.hidden, c.heads * c.value_dim},
-                      {!fused_up && desc.mlp == MlpKind::kGated, desc.gate, Role::kGate, c.intermediate, c.hidden},
-                      {!fused_up, desc.up, Role::kUp, c.intermediate, c.hidden},
-                      {fused_up, desc.gate_up, Role::kGateUp, 2 * c.intermediate, c.hidden},
-                      {true, desc.down, Role::kDown, c.hidden, c.intermediate}};
-  std::vector<Module> modules;
-  for (int64_t layer = 0; layer < c.layers; ++layer) {
-    for (const Row& row : rows) {
-      if (!row.there) continue;
-      modules.push_back({in_layer(desc, layer, row.name), row.role, layer, row.rows, row.cols, true, desc.transposed});
+std::string in_layer(const ArchDesc& desc, int64_t layer, std::string_view part) {
+  return with_number(desc.layer, layer).append(".").append(part);
+}
+
+namespace {
+
+class ModuleList {
+ public:
+  ModuleList(const ModelConfig& config, const ArchDesc& desc) : c_(config), desc_(desc) {}
+
+  std::vector<Module> make() {
+    for (int64_t layer = 0; layer < c_.layers; ++layer) {
+      layer_ = layer;
+      add_attention();
+      if (c_.moe.experts > 0 && c_.moe.layers[static_cast<size_t>(layer)] != 0) {
+        add_mixture();
+      } else {
+        add_mlp();
+      }
+    }
+    Module head;
+    head.name = desc_.head;
+    head.role = Role::kHead;
+    head.rows = c_.vocab, head.cols = c_.embed_dim;
+    head.can_quantize = !c_.tied;
+    modules_.push_back(std::move(head));
+    return std::move(modules_);
+  }
+
+ private:
+  Module& add(std::string_view name, Role role, int64_t rows, int64_t cols) {
+    Module m;
+    m.name = in_layer(desc_, layer_, name);
+    m.role = role;
+    m.layer = layer_;
+    m.rows = rows, m.cols = cols;
+    m.transposed = desc_.transposed;
+    return modules_.emplace_back(std::move(m));
+  }
+
+  void add_attention() {
+    const int64_t q = c_.heads * c_.head_dim, k = c_.kv_heads * c_.head_dim, v = c_.kv_heads * c_.value_dim;
+    if (desc_.qkv.empty()) {
+      add(desc_.q, Role::kQ, q, c_.hidden);
+      add(desc_.k, Role::kK, k, c_.hidden);
+      add(desc_.v, Role::kV, v, c_.hidden);
+    } else {
+      add(desc_.qkv, Role::kQkv, q + k + v, c_.hidden);
+    }
+    add(desc_.o, Role::kO, c_.hidden, c_.heads * c_.value_dim);
+  }
+
+  void add_mlp() {
+    if (desc_.gate_up.empty()) {
+      if (desc_.mlp == MlpKind::kGated) add(desc_.gate, Role::kGate, c_.intermediate, c_.hidden);
+      add(desc_.up, Role::kUp, c_.intermediate, c_.hidden);
+    } else {
+      add(desc_.gate_up, Role::kGateUp, 2 * c_.intermediate, c_.hidden);
+    }
+    add(desc_.down, Role::kDown, c_.hidden, c_.intermediate);
+  }
+
+  // The router and the shared expert's gate are small and decide much: no plan quantizes them.
+  void add_mixture() {
+    const MoeConfig& moe = c_.moe;
+    add(desc_.router, Role::kRouter, moe.experts, c_.hidden).can_quantize = false;
+    if (moe.shared_width > 0) {
+      add(desc_.shared_gate, Role::kGate, moe.shared_width, c_.hidden);
+      add(desc_.shared_up, Role::kUp, moe.shared_width, c_.hidden);
+      add(desc_.shared_down, Role::kDown, c_.hidden, moe.shared_width);
+      if (!desc_.shared_scale.empty()) {
+        add(desc_.shared_scale, Role::kSharedScale, 1, c_.hidden).can_quantize = false;
+      }
+    }
+    for (int64_t e = 0; e < moe.experts; ++e) {
+      add(with_number(desc_.expert_gate, e), Role::kGate, moe.width, c_.hidden).expert = e;
+      add(with_number(desc_.expert_up, e), Role::kUp, moe.width, c_.hidden).expert = e;
+      add(with_number(desc_.expert_down, e), Role::kDown, c_.hidden, moe.width).expert = e;
     }
   }
-  modules.push_back({std::string(desc.head), Role::kHead, -1, c.vocab, c.embed_dim, !c.tied, false});
-  return modules;
+
+  const ModelConfig& c_;
+  const ArchDesc& desc_;
+  int64_t layer_ = 0;
+  std::vector<Module> modules_;
+};
+
+}  // namespace
+
+std::vector<Module> list_modules(const ModelConfig& config, const ArchDesc& desc) {
+  return ModuleList(config, desc).make();
 }
 
 int64_t position_rows(const ModelConfig& c, const ArchDesc& desc) {
@@ -60,6 +124,9 @@ std::vector<NeededTensor> list_others(const ModelConfig& c, const ArchDesc& desc
   for (int64_t layer = 0; layer < c.layers; ++layer) {
     for (std::string_view norm : {desc.attn_norm, desc.attn_post_norm, desc.mlp_norm, desc.mlp_post_norm}) {
       if (!norm.empty()) add_norm(in_layer(desc, layer, norm), c.hidden);
+    }
+    if (!desc.router_bias.empty() && c.moe.layers[static_cast<size_t>(layer)] != 0) {
+      list.push_back({in_layer(desc, layer, desc.router_bias), {c.moe.experts}});
     }
     // RMS norms over each head, whatever the kind of the block's norms.
     if (!desc.q_norm.empty()) add(in_layer(desc, layer, desc.q_norm), {c.head_dim});

@@ -13,6 +13,9 @@ namespace qz {
 // "model.layers.3." + part
 std::string in_layer(const ArchDesc& desc, int64_t layer, std::string_view part);
 
+// "mlp.experts.{}.up_proj" -> "mlp.experts.7.up_proj"
+std::string with_number(std::string_view name, int64_t number);
+
 // Linear layers in the order of the forward pass, the head last.
 std::vector<Module> list_modules(const ModelConfig& config, const ArchDesc& desc);
 

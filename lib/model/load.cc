@@ -67,15 +67,19 @@ Result<Matrix> Model::load_weight(size_t module) const {
 
 Result<std::vector<uint8_t>> Model::read_weight(size_t module, DType* dtype) const {
   const Module& m = modules_[module];
-  const bool tied_head = m.role == Role::kHead && config_.tied;
-  const std::string name = (tied_head ? std::string(arch_->embed) : m.name) + ".weight";
+  const bool tied_head = m.role == Role::kHead && config_.tied, stacked = !m.stack.empty();
+  const std::string name = stacked ? m.stack : (tied_head ? std::string(arch_->embed) : m.name) + ".weight";
   const TensorInfo* tensor = checkpoint_->find(name);
-  if (tensor == nullptr || tensor->elements() != m.rows * m.cols) {
+  if (tensor == nullptr || (!stacked && tensor->elements() != m.rows * m.cols)) {
     return error(Code::kBadFile, "%s: tensor '%s' is missing or not %lld x %lld", checkpoint_->dir().c_str(),
                  name.c_str(), static_cast<long long>(m.rows), static_cast<long long>(m.cols));
   }
-  QZ_ASSIGN(std::vector<uint8_t> bytes, read_finite(*checkpoint_, *tensor));
   *dtype = tensor->dtype;
+  if (stacked) {
+    const int64_t first = (m.expert * tensor->shape[1] + m.first_row) * m.cols;
+    return read_finite(*checkpoint_, *tensor, first, m.rows * m.cols);
+  }
+  QZ_ASSIGN(std::vector<uint8_t> bytes, read_finite(*checkpoint_, *tensor));
   if (!m.transposed) return bytes;
   return transpose(bytes, m.cols, m.rows, dtype_bits(tensor->dtype) / 8);
 }

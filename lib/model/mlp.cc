@@ -3,7 +3,7 @@
 #include <cassert>
 
 #include "kernels/ops.h"
-#include "model/block.h"
+#include "model/experts.h"
 #include "model/scratch.h"
 
 namespace qz {
@@ -63,8 +63,19 @@ Status mlp_mix(const Model& model, const Block& block, MatrixView x, float* m, P
   return feed_mix(model, block.mlp, x, m, progress);
 }
 
-Status mlp_output(const Model& model, const Block& block, MatrixView m, float* r, Progress* progress) {
-  return add_half(model, block.mlp.down, block.mlp_norm, block.mlp_post_norm, m, r, progress);
+Status mlp_output(const Model& model, const Block& block, MatrixView x, MatrixView m, float* r, Progress* progress) {
+  return add_half(model, block.mlp_norm, block.mlp_post_norm, m.rows, r, [&](float* y) -> Status {
+    if (!block.mixture()) return block.mlp.down.apply(model.context(), m, true, y, progress);
+    if (block.mlp.down.present()) QZ_TRY(add_shared(model, block, x, m, y, progress));
+    return add_experts(model, block, x, y, progress);
+  });
+}
+
+Status mlp_add(const Model& model, const Block& block, MatrixView y, float* r) {
+  return add_half(model, block.mlp_norm, block.mlp_post_norm, y.rows, r, [&](float* out) {
+    for (int64_t i = 0; i < y.rows * y.cols; ++i) out[i] += y.data[i];
+    return Status();
+  });
 }
 
 }  // namespace qz

@@ -2,6 +2,8 @@
 // check.cc.
 #include "model/model.h"
 
+#include <algorithm>
+
 #include "io/repository.h"
 #include "model/biases.h"
 #include "model/layout.h"
@@ -28,6 +30,10 @@ const char* role_name(Role role) {
       return "gate_up";
     case Role::kDown:
       return "down";
+    case Role::kRouter:
+      return "router";
+    case Role::kSharedScale:
+      return "shared_scale";
     case Role::kHead:
       return "head";
   }
@@ -114,6 +120,7 @@ Result<std::shared_ptr<const Model>> Model::open(ContextPtr context, const std::
   if (config.contains("auto_map")) ctx.log(LogLevel::kWarn, "%s: auto_map names code; it is never run", file.c_str());
 
   model->modules_ = list_modules(model->config_, *model->arch_);
+  model->find_stacked_experts();
   QZ_TRY(model->open_quantized());
   if (!options.config_only) QZ_TRY(model->check_tensors(options.strict));
   if (model->config_.dtype == DType::kNone) {  // the configuration does not say: the embedding does
@@ -131,6 +138,18 @@ void Model::choose_prefix() {
   if (prefix.empty()) return;
   const bool bare = checkpoint_->find(prefix + embed) == nullptr && checkpoint_->find(embed) != nullptr;
   arch_ = with_prefix(arch_, bare ? "" : prefix);
+}
+
+// Experts that the file keeps in one tensor. Each remains a module of its own: what is written is written one by one.
+void Model::find_stacked_experts() {
+  for (Module& m : modules_) {
+    if (m.expert < 0 || checkpoint_->find(m.name + ".weight") != nullptr) continue;
+    const bool down = m.role == Role::kDown;
+    const std::string name = in_layer(*arch_, m.layer, down ? arch_->stacked_down : arch_->stacked_gate_up);
+    if (checkpoint_->find(name) == nullptr) continue;
+    m.stack = name;
+    m.first_row = m.role == Role::kUp ? m.rows : 0;
+  }
 }
 
 Status Model::open_quantized() {
@@ -180,11 +199,18 @@ int64_t Model::find_module(std::string_view name) const {
   return it == by_name_.end() ? -1 : static_cast<int64_t>(it->second);
 }
 
+std::pair<size_t, size_t> Model::block_modules(int64_t layer) const {
+  const auto before = [](const Module& m, int64_t l) { return m.layer >= 0 && m.layer < l; };
+  const auto first = std::lower_bound(modules_.begin(), modules_.end(), layer, before);
+  const auto end = std::lower_bound(first, modules_.end(), layer + 1, before);
+  return {static_cast<size_t>(first - modules_.begin()), static_cast<size_t>(end - modules_.begin())};
+}
+
 int64_t Model::parameters() const {
   int64_t sum = 0;
   if (checkpoint_->tensors().empty()) {  // configuration only
     for (const Module& m : modules_)
-      sum += (m.can_quantize ? m.rows * m.cols : 0) + (expects_bias(checkpoint_->config(), *arch_, m) ? m.rows : 0);
+      sum += (m.role == Role::kHead && config_.tied ? 0 : m.rows * m.cols) + (expects_bias(checkpoint_->config(), *arch_, m) ? m.rows : 0);
     for (const NeededTensor& t : list_others(config_, *arch_)) {
       int64_t n = 1;
       for (int64_t d : t.shape) n *= d;

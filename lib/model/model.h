@@ -18,17 +18,23 @@
 
 namespace qz {
 
-enum class Role : int32_t { kQ, kK, kV, kQkv, kO, kGate, kUp, kGateUp, kDown, kHead };  // kPlain MLP: kUp and kDown
-constexpr size_t kRoles = 10;
+// kPlain MLP: kUp and kDown. In a block with experts the shared expert has the roles of an MLP.
+enum class Role : int32_t { kQ, kK, kV, kQkv, kO, kGate, kUp, kGateUp, kDown, kRouter, kSharedScale, kHead };
+constexpr size_t kRoles = 12;
 const char* role_name(Role role);  // "q" "k" … "head"
 
 struct Module {      // a linear layer: y = x W^T + b
   std::string name;  // "model.layers.0.self_attn.q_proj"; its tensors are name + ".weight" and, if it has one, ".bias"
   Role role = Role::kQ;
-  int64_t layer = -1;  // -1: the head
+  int64_t layer = -1;   // -1: the head
+  int64_t expert = -1;  // -1: not one of a mixture
   int64_t rows = 0, cols = 0;
-  bool can_quantize = true;  // false: a tied head
+  bool can_quantize = true;  // false: a tied head, a router
   bool transposed = false;   // the plain weight is stored [cols, rows]
+  // Where the plain weight lies, unless it is name + ".weight": rows [first_row, first_row + rows) of matrix `expert`
+  // of this tensor, [experts][...][cols].
+  std::string stack = {};
+  int64_t first_row = 0;
   std::vector<int64_t> stored_shape() const {
     return transposed ? std::vector<int64_t>{cols, rows} : std::vector<int64_t>{rows, cols};
   }
@@ -61,6 +67,7 @@ class Model {
   FormatId format() const { return format_; }                      // kPlain: nothing is quantized
   const std::vector<Module>& modules() const { return modules_; }  // in the order of the forward pass; the head last
   int64_t find_module(std::string_view name) const;                // -1: none
+  std::pair<size_t, size_t> block_modules(int64_t layer) const;    // [first, end) of modules()
   const std::shared_ptr<const Json>& report() const { return report_; }  // null: none
   int64_t parameters() const;  // elements of all tensors, quantized ones at their logical size
 
@@ -83,6 +90,7 @@ class Model {
  private:
   Status open_quantized();  // quantization_config -> file_format_, stored_
   void choose_prefix();
+  void find_stacked_experts();
   Status check_tensors(bool strict);
   void index_modules();
 

@@ -1,5 +1,6 @@
 // Memory between two stages, and how many rows go through them at once.
 #pragma once
+#include <functional>
 #include <memory>
 
 #include "model/block.h"
@@ -41,10 +42,10 @@ Status for_rows(const Context& context, int64_t rows, const Fn& fn, int64_t piec
 // Each row of x (stride x.stride) through the model's kind of norm into out (dense). A norm without weights copies.
 Status norm_rows(const Model& model, const NormWeights& norm, MatrixView x, float* out);
 
-// r += linear(x), or r += post(linear(x)) where there is such a norm; `norm` is applied to r before or after, where the
-// model does that.
-Status add_half(const Model& model, const Linear& linear, const NormWeights& norm, const NormWeights& post,
-                MatrixView x, float* r, Progress* progress);
+// r += f, or r += post(f) where there is such a norm; `norm` is applied to r before or after, where the model does
+// that. add(y) adds f to y[rows][hidden].
+Status add_half(const Model& model, const NormWeights& norm, const NormWeights& post, int64_t rows, float* r,
+                const std::function<Status(float* y)>& add);
 
 Result<Linear> load_linear(const Model& model, size_t module);
 Result<NormWeights> load_norm(const Model& model, const std::string& name, int64_t width);

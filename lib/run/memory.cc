@@ -107,7 +107,7 @@ class RunModel {
     std::map<std::string, Stage> by_input;
     for (size_t i = 0; i < plans_.size(); i++) {
       const Module& m = model_.modules()[i];
-      if (m.layer != 0) continue;
+      if (m.layer != 0 || m.expert > 0 || !m.can_quantize) continue;  // experts are solved one after the other
       const std::string role = role_name(m.role);
       const bool out = role == "o", down = role == "down", mlp = role == "gate" || role == "up" || role == "gate_up";
       Stage& s = by_input[out ? "o" : down ? "down" : mlp ? "mlp" : "attention"];
@@ -137,7 +137,7 @@ class RunModel {
   int64_t sides() const { return two_ ? 2 : 1; }
   void add_block(Moment* m) const {
     for (const Module& module : model_.modules())
-      if (module.layer == 0)
+      if (module.layer == 0 && module.expert <= 0)
         m->add("one block twice: the original and the one quantized so far", dense_bytes(module), 2);
     add_metrics(m);
     int64_t wide = config_.heads * config_.head_dim;
@@ -147,7 +147,7 @@ class RunModel {
   }
   void add_metrics(Moment* m) const {
     int64_t rows = 0, block = kMaxChain;
-    for (const Module& module : model_.modules()) rows += module.layer >= 0 ? module.rows : 0;
+    for (const Module& module : model_.modules()) rows += module.layer >= 0 && module.expert < 0 ? module.rows : 0;
     while (block > kMinChain && u(rows * block) * kFloat > kMetricBytes) block /= 2;
     for (size_t i = 0; i < plans_.size(); i++) {
       const int64_t n = model_.modules()[i].rows;

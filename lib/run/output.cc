@@ -22,7 +22,8 @@ TensorSpec spec_of(std::string name, DType dtype, std::vector<int64_t> shape) {
 // Every name that a quantized module may have in the source: they are replaced, not copied.
 std::set<std::string> owned_names(const Model& model, size_t module) {
   const std::string& name = model.modules()[module].name;
-  std::set<std::string> names = {name + ".weight"};
+  const std::string& stack = model.modules()[module].stack;
+  std::set<std::string> names = {stack.empty() ? name + ".weight" : stack};
   if (const Format* source = find_format(model.format()))
     for (const std::string_view part : source->part_names) names.insert(name + "." + std::string(part));
   return names;
@@ -33,7 +34,8 @@ std::vector<TensorSpec> source_tensors(const Model& source, DType dtype) {
   for (const TensorInfo& t : source.checkpoint()->tensors()) out.push_back({t.name, t.dtype_name, t.shape, t.bytes});
   if (!out.empty()) return out;
   for (const Module& m : source.modules()) {
-    if (m.can_quantize) out.push_back(spec_of(m.name + ".weight", dtype, m.stored_shape()));
+    const bool tied = m.role == Role::kHead && source.config().tied;
+    if (!tied) out.push_back(spec_of(m.name + ".weight", dtype, m.stored_shape()));
     if (expects_bias(source.checkpoint()->config(), source.arch(), m))
       out.push_back(spec_of(m.name + ".bias", dtype, {m.rows}));
   }
@@ -47,11 +49,16 @@ std::vector<TensorSpec> source_tensors(const Model& source, DType dtype) {
 OutputTensors output_tensors(const Model& source, const PlanSummary& summary, const Format* format) {
   const DType plain = is_float(source.config().dtype) ? source.config().dtype : DType::kF32;
   OutputTensors out;
-  std::set<std::string> replaced;
+  std::set<std::string> replaced, stacks;  // stacks: tensors of many modules, one of which at least is quantized
+  for (size_t i = 0; i < summary.modules.size(); i++)
+    if (summary.modules[i].quantized) stacks.insert(source.modules()[i].stack);
+  stacks.erase("");
   for (size_t i = 0; i < summary.modules.size(); i++) {
     const PlannedModule& m = summary.modules[i];
     const Module& module = source.modules()[i];
-    const bool becomes_plain = !m.quantized && source.quantized(i);
+    const bool unstacked = !m.quantized && stacks.count(module.stack) > 0;
+    const bool becomes_plain = !m.quantized && (source.quantized(i) || unstacked);
+    if (unstacked) out.unstacked.push_back(i);
     if (!m.quantized && !becomes_plain) continue;
     replaced.merge(owned_names(source, i));
     if (becomes_plain) {

@@ -11,6 +11,7 @@ namespace qz {
 struct OutputTensors {
   std::vector<TensorSpec> tensors;  // the modules' first, then the copies
   std::vector<std::string> copies;  // names of tensors that pass through as they are
+  std::vector<size_t> unstacked;    // modules that stay plain but leave a tensor that others share (Module::stack)
 };
 
 // source's tensors with the modules of `summary` in `format` (null: plain). A source that was opened from its

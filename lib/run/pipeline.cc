@@ -5,6 +5,7 @@
 
 #include "model/gradient.h"
 #include "model/scratch.h"
+#include "run/experts.h"
 #include "run/solve.h"
 #include "run/streams.h"
 #include "run/writer.h"
@@ -45,7 +46,10 @@ class Run {
   // `current`.
   Status stage(Block* current, const Block& original, const std::vector<Role>& roles, int64_t cols, bool residual,
                const Streams::Produce& produce);
-  Status solve(size_t module, const Matrix& weight, StageSolver* stage, Linear* replace);
+  // routed: of an expert, the tokens that its router sends to it; else -1.
+  Status solve(size_t module, const Matrix& weight, StageSolver* stage, Linear* replace, int64_t routed = -1);
+  // The MLP of a block with experts: x, x_original what it reads in both streams, to which its output is added.
+  Status mixture(Block* current, const Block& original, const Matrix& x, const Matrix& x_original);
   Status keep(size_t module, ModuleResult result);
   void at(const char* phase, int64_t layer, double part);
   Result<ModelPtr> finish();
@@ -97,7 +101,7 @@ Status Run::prepare() {
   bool any = false;
   for (size_t i = 0; i < modules_.size(); i++) {
     const Module& m = model_.modules()[i];
-    if (m.layer >= 0) module_at_[static_cast<size_t>(m.layer)][static_cast<size_t>(m.role)] = i;
+    if (m.layer >= 0 && m.expert < 0) module_at_[static_cast<size_t>(m.layer)][static_cast<size_t>(m.role)] = i;
     any = any || modules_[i].method != Method::kKeep;
     if (modules_[i].method != Method::kGptq) continue;
     calibrates_ = true;
@@ -140,15 +144,17 @@ Status Run::keep(size_t module, ModuleResult result) {
   return {};
 }
 
-Status Run::solve(size_t module, const Matrix& weight, StageSolver* stage, Linear* replace) {
+Status Run::solve(size_t module, const Matrix& weight, StageSolver* stage, Linear* replace, int64_t routed) {
   if (options_.progress) {
     options_.progress->info.phase = "solve";
     options_.progress->info.module = model_.modules()[module].name.c_str();
     QZ_TRY(options_.progress->poll());
   }
-  const MatrixView metric = module < metrics_.size() ? metrics_[module].g.view() : MatrixView();
+  const bool measured = module < metrics_.size() && !metrics_[module].g.empty();
+  const MatrixView metric = measured ? metrics_[module].g.view() : MatrixView();
   QZ_ASSIGN(ModuleResult result,
             solve_module(model_, module, modules_[module], weight.view(), stage, metric, *format_, options_.progress));
+  result.report.routed = routed;
   if (replace) replace->set_matrix(result.q);
   if (module < metrics_.size()) metrics_[module] = {};
   return keep(module, std::move(result));
@@ -170,6 +176,8 @@ Status Run::measure_metrics() {
   for (const ModulePlan& m : modules_)
     if (m.method == Method::kGptq) wanted = std::max(wanted, m.gptq.metric);
   if (wanted == 0) return {};
+  if (model_.config().moe.experts > 0)
+    report_.events.push_back("the output metric is not measured for experts: their rows are solved independently");
   at("measure", 0, 0);
   // As many tokens as fit: the residual stream before every block and one block's activations are kept for all of them.
   const ModelConfig& config = model_.config();
@@ -219,7 +227,7 @@ Status Run::stage(Block* current, const Block& original, const std::vector<Role>
 }
 
 Status Run::block(int64_t layer) {
-  QZ_ASSIGN(const Block original, load_block(model_, layer));
+  QZ_ASSIGN(const Block original, load_block(model_, layer, Experts::kOnDemand));
   Block current = original;
   const ModelConfig& config = model_.config();
   const int64_t width = current.o.cols, inner = current.mlp.down.cols;
@@ -235,11 +243,16 @@ Status Run::block(int64_t layer) {
   at("calibrate", layer, 0);
   // Parallel blocks: the MLP reads the stream from before the attention's output, and, where both halves share their
   // norm, what q, k and v read.
-  const bool one_input = config.parallel && model_.arch().mlp_norm.empty();
-  Matrix xq(config.parallel ? streams_->rows() : 0, config.hidden), xo(two_ ? xq.rows() : 0, config.hidden);
-  for (int side = 0; config.parallel && side < (two_ ? 2 : 1); side++)
-    for (const Chunk& c : streams_->chunks())
-      QZ_TRY(mlp_input(fast_, side ? original : current, rows_of(side ? ro : rq, c), (side ? xo : xq).row(c.row)));
+  const bool one_input = config.parallel && model_.arch().mlp_norm.empty() && !original.mixture();
+  Matrix xq, xo;  // what the MLP reads, where it must be kept
+  auto keep_input = [&]() -> Status {
+    xq = Matrix(streams_->rows(), config.hidden), xo = Matrix(two_ ? streams_->rows() : 0, config.hidden);
+    for (int side = 0; side < (two_ ? 2 : 1); side++)
+      for (const Chunk& c : streams_->chunks())
+        QZ_TRY(mlp_input(fast_, side ? original : current, rows_of(side ? ro : rq, c), (side ? xo : xq).row(c.row)));
+    return {};
+  };
+  if (config.parallel) QZ_TRY(keep_input());
   std::vector<Role> first = {Role::kQ, Role::kK, Role::kV, Role::kQkv};
   if (one_input) first.insert(first.end(), {Role::kGate, Role::kUp, Role::kGateUp});
   QZ_TRY(stage(&current, original, first, config.hidden, false, [&](const Chunk& c, bool plain, float* x) {
@@ -269,6 +282,10 @@ Status Run::block(int64_t layer) {
                               progress));
 
   at("calibrate", layer, 0.5);
+  if (original.mixture()) {
+    if (!config.parallel) QZ_TRY(keep_input());
+    return mixture(&current, original, xq, xo);
+  }
   auto input = [&](const Chunk& c, bool plain, float* x) {
     if (!config.parallel) return mlp_input(fast_, plain ? original : current, rows_of(plain ? ro : rq, c), x);
     std::copy_n((plain ? xo : xq).row(c.row), c.sequences.rows() * config.hidden, x);
@@ -301,9 +318,56 @@ Status Run::block(int64_t layer) {
       Matrix m(keeps ? 0 : c.sequences.rows(), inner);
       if (!keeps) QZ_TRY(mix(c, side, m.data()));
       const MatrixView view = keeps ? rows_of(side ? mo : mq, c) : m.view();
-      QZ_TRY(mlp_output(fast_, side ? original : current, view, (side ? ro : rq).row(c.row), progress));
+      QZ_TRY(mlp_output(fast_, side ? original : current, {}, view, (side ? ro : rq).row(c.row), progress));
     }
   return {};
+}
+
+Status Run::mixture(Block* current, const Block& original, const Matrix& x, const Matrix& x_original) {
+  const int64_t layer = current->layer, hidden = x.cols(), inner = original.mlp.down.cols, rows = x.rows();
+  const auto part = [](const Matrix& m, const Chunk& c) {
+    return MatrixView{m.row(c.row), c.sequences.rows(), m.cols(), m.cols()};
+  };
+  Progress* progress = options_.progress;
+  Matrix y(rows, hidden), y_original(x_original.rows(), hidden);  // what the MLP gives
+  if (inner > 0) {
+    QZ_TRY(stage(current, original, {Role::kGate, Role::kUp, Role::kGateUp}, hidden, false,
+                 [&](const Chunk& c, bool plain, float* out) {
+                   std::copy_n((plain ? x_original : x).row(c.row), c.sequences.rows() * hidden, out);
+                   return Status();
+                 }));
+    auto mix = [&](const Chunk& c, bool plain, float* m) {
+      return mlp_mix(model_, plain ? original : *current, part(plain ? x_original : x, c), m, progress);
+    };
+    QZ_TRY(stage(current, original, {Role::kDown}, inner, false, mix));
+    for (int side = 0; side < (two_ ? 2 : 1); side++)
+      for (const Chunk& c : streams_->chunks()) {
+        Matrix m(c.sequences.rows(), inner);
+        QZ_TRY(mix(c, side, m.data()));
+        QZ_TRY(add_shared(model_, side ? original : *current, part(side ? x_original : x, c), m.view(),
+                          (side ? y_original : y).row(c.row), progress));
+      }
+  }
+  at("calibrate", layer, 0.6);
+  const ExpertsJob job = {model_,
+                          *streams_,
+                          *current,
+                          original,
+                          x.view(),
+                          x_original.view(),
+                          [&](size_t i) { return modules_[i].method != Method::kKeep; },
+                          [&](size_t i) { return modules_[i].method == Method::kGptq; },
+                          [&](size_t i, const Matrix& weight, StageSolver* solver, int64_t routed, Linear* replace) {
+                            return solve(i, weight, solver, replace, routed);
+                          }};
+  std::vector<std::string> events;
+  QZ_TRY(solve_experts(job, y.data(), two_ ? y_original.data() : nullptr, &events, progress));
+  for (std::string& event : events) {
+    context_.log(LogLevel::kWarn, "%s", event.c_str());
+    report_.events.push_back(std::move(event));
+  }
+  QZ_TRY(mlp_add(model_, *current, y.view(), streams_->quantized().data()));
+  return two_ ? mlp_add(model_, original, y_original.view(), streams_->original().data()) : Status();
 }
 
 Status Run::head() {

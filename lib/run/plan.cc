@@ -73,7 +73,8 @@ Status Plan::add_rule(Rule rule) {
                  rule.glob.c_str(), modules.size(), modules.empty() ? "" : modules[0].name.c_str());
   for (const Module& m : modules)
     if (rule.method != Method::kKeep && !m.can_quantize && rule.glob == m.name)
-      return error(Code::kUnsupported, "'%s' is tied to the embedding and cannot be quantized", m.name.c_str());
+      return error(Code::kUnsupported, "'%s' is %s and cannot be quantized", m.name.c_str(),
+                   m.role == Role::kHead ? "tied to the embedding" : "part of the routing to experts");
   rules_.push_back(std::move(rule));
   return {};
 }

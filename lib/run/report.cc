@@ -50,6 +50,7 @@ Json report_to_json(const RunReport& report) {
                        {"drift", number(m.drift)},
                        {"residual", number(m.residual)},
                        {"tokens", m.tokens},
+                       {"routed_tokens", m.routed < 0 ? Json(nullptr) : Json(m.routed)},
                        {"seconds", number(m.seconds)},
                        {"bytes_before", m.bytes_before},
                        {"bytes_after", m.bytes_after},
@@ -107,6 +108,8 @@ Result<RunReport> report_from_json(const Json& json) {
     m.drift = r.real("drift");
     m.residual = r.real("residual");
     m.tokens = static_cast<uint64_t>(r.integer("tokens"));
+    if (item.contains("routed_tokens") && item["routed_tokens"].is_number_integer())
+      m.routed = r.integer("routed_tokens");
     m.seconds = r.real("seconds");
     m.bytes_before = static_cast<uint64_t>(r.integer("bytes_before"));
     m.bytes_after = static_cast<uint64_t>(r.integer("bytes_after"));

@@ -20,7 +20,8 @@ struct ModuleReport {
   double weight_error = 0, output_error = 0, rtn_output_error = 0;  // NaN: not measured (no held-out tokens)
   double damp = 0, drift = 0, residual = 0, seconds = 0;
   uint64_t tokens = 0, bytes_before = 0, bytes_after = 0;
-  std::string sha256;  // hash_qmatrix of what was solved: what verify proves
+  int64_t routed = -1;  // of an expert: calibration tokens that its router sends to it; -1: not an expert
+  std::string sha256;   // hash_qmatrix of what was solved: what verify proves
 };
 
 struct RunReport {

@@ -124,4 +124,41 @@ Result<StageStats> Streams::collect(const Context& context, int64_t cols, bool r
   return stats;
 }
 
+Result<StageStats> Streams::collect_rows(const Context& context, const std::vector<int64_t>& rows, int64_t cols,
+                                         const ProduceRows& produce, Progress* progress) const {
+  StageStats stats;
+  stats.cols = cols;
+  stats.h = Matrix(cols, cols);
+  if (two_) stats.drift = Matrix(cols, cols);
+  const auto is = [&](int64_t row, uint8_t kind) { return held_[static_cast<size_t>(row)] == kind; };
+  stats.tokens = std::count_if(rows.begin(), rows.end(), [&](int64_t r) { return is(r, 0); });
+  const int64_t judges = std::count_if(rows.begin(), rows.end(), [&](int64_t r) { return is(r, 2); });
+  stats.held_x = Matrix(judges, cols);
+  if (two_) stats.held_dx = Matrix(judges, cols);
+
+  const auto total = static_cast<int64_t>(rows.size());
+  int64_t judge = 0;
+  for (int64_t begin = 0; begin < total; begin += kChunkTokens) {
+    const int64_t n = std::min(kChunkTokens, total - begin), *row = rows.data() + begin;
+    Matrix x(n, cols), d(two_ ? n : 0, cols);
+    QZ_TRY(produce(row, n, false, x.data()));
+    if (two_) QZ_TRY(produce(row, n, true, d.data()));
+    for (int64_t i = 0; i < d.rows() * cols; i++) d.data()[i] -= x.data()[i];
+    for (int64_t r = 0; r < n; r++) {
+      if (is(row[r], 0)) continue;
+      if (is(row[r], 2)) {
+        std::copy_n(x.row(r), cols, stats.held_x.row(judge));
+        if (two_) std::copy_n(d.row(r), cols, stats.held_dx.row(judge));
+        judge++;
+      }
+      std::fill_n(x.row(r), cols, 0.0f);
+    }
+    QZ_TRY(gemm_tn(context, x.view(), x.view(), 1.0f, true, stats.h.data(), cols, progress));
+    if (two_) QZ_TRY(gemm_tn(context, d.view(), x.view(), 1.0f, false, stats.drift.data(), cols, progress));
+  }
+  for (int64_t i = 0; i < cols; i++)
+    for (int64_t j = i + 1; j < cols; j++) stats.h.row(i)[j] = stats.h.row(j)[i];
+  return stats;
+}
+
 }  // namespace qz

@@ -34,6 +34,11 @@ class Streams {
   using Produce = std::function<Status(const Chunk& chunk, bool original, float* out)>;
   Result<StageStats> collect(const Context& context, int64_t cols, bool residual, const Produce& produce,
                              Progress* progress) const;
+  // The same of some rows, ascending, none of whose modules writes to the residual stream.
+  // produce(rows, count, original?, out) writes the inputs of rows[0 ... count).
+  using ProduceRows = std::function<Status(const int64_t* rows, int64_t count, bool original, float* out)>;
+  Result<StageStats> collect_rows(const Context& context, const std::vector<int64_t>& rows, int64_t cols,
+                                  const ProduceRows& produce, Progress* progress) const;
 
  private:
   bool two_ = false;

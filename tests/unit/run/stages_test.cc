@@ -39,7 +39,7 @@ Walk walk(const Model& model, int64_t layer, Matrix* r) {
     EXPECT_TRUE(mlp_input(model, block, r->view(), w.mlp.data()).ok());
   }
   EXPECT_TRUE(mlp_mix(model, block, w.mlp.view(), w.inner.data()).ok());
-  EXPECT_TRUE(mlp_output(model, block, w.inner.view(), r->data()).ok());
+  EXPECT_TRUE(mlp_output(model, block, w.mlp.view(), w.inner.view(), r->data()).ok());
   return w;
 }
 
