@@ -210,7 +210,8 @@ int64_t Model::parameters() const {
   int64_t sum = 0;
   if (checkpoint_->tensors().empty()) {  // configuration only
     for (const Module& m : modules_)
-      sum += (m.role == Role::kHead && config_.tied ? 0 : m.rows * m.cols) + (expects_bias(checkpoint_->config(), *arch_, m) ? m.rows : 0);
+      sum += (m.role == Role::kHead && config_.tied ? 0 : m.rows * m.cols) +
+             (expects_bias(checkpoint_->config(), *arch_, m) ? m.rows : 0);
     for (const NeededTensor& t : list_others(config_, *arch_)) {
       int64_t n = 1;
       for (int64_t d : t.shape) n *= d;

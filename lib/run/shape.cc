@@ -48,7 +48,8 @@ void from_headers(const Model& model, const std::string& embedding, ModelShape* 
 void from_config(const Model& model, const std::string& embedding, ModelShape* s) {
   const uint64_t bytes = dtype_bits(s->dtype) / 8;
   for (LinearShape& l : s->linears)
-    if (l.can_quantize || l.layer >= 0) l.stored_bytes = static_cast<uint64_t>(l.rows) * static_cast<uint64_t>(l.cols) * bytes;
+    if (l.can_quantize || l.layer >= 0)
+      l.stored_bytes = static_cast<uint64_t>(l.rows) * static_cast<uint64_t>(l.cols) * bytes;
   for (const NeededTensor& t : list_others(model.config(), model.arch()))
     (t.name == embedding ? s->embedding : s->others) += elements_of(t.shape);
   const Json& config = model.checkpoint()->config();
