@@ -36,6 +36,8 @@ struct ConfigKeys {
   std::string_view window_pattern = "";   // every n-th layer is full where layer_types is absent (Gemma 3)
   std::string_view local_theta = "";      // rotary base of the layers with a window (Gemma 3)
   std::string_view rope_theta = "rope_theta", rope_partial = "partial_rotary_factor";
+  std::string_view rope_neighbours = "";  // bool: are pairs (2i, 2i + 1)
+  std::string_view q_rank = "", kv_rank = "", plain_dim = "", rope_dim = "", value_dim = "";  // of latent attention
   std::string_view scale_scores = "";    // bool; false: scores are not divided by sqrt(head_dim) (GPT-2)
   std::string_view scale_by_layer = "";  // bool; true: scores are divided by the number of the layer, from 1 (GPT-2)
   std::string_view query_scalar = "";    // scores are divided by its root instead of head_dim's (Gemma)
@@ -77,6 +79,10 @@ struct ArchDesc {
   std::string_view q = "self_attn.q_proj", k = "self_attn.k_proj", v = "self_attn.v_proj", o = "self_attn.o_proj";
   std::string_view qkv = "";  // q, k and v in one; their names do not count then
   std::string_view q_norm = "", k_norm = "";
+  // Latent attention (DeepSeek-V2, arXiv 2405.04434); no kv_a: there is none. q = q_b(norm(q_a x)), or q alone where
+  // the configuration gives no rank; kv_a gives the latent and the rotating part of all keys, kv_b each head's key and
+  // value.
+  std::string_view q_a = "", q_a_norm = "", q_b = "", kv_a = "", kv_a_norm = "", kv_b = "";
   std::string_view gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
   std::string_view gate_up = "";  // gate, then up, in one; their names do not count then
   // A mixture of experts; no router: there is none. {} is the number of the expert.

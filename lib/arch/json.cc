@@ -17,6 +17,8 @@ void visit_fields(Desc& d, Visitor& v) {
   v("embed_norm", d.embed_norm), v("attn_norm", d.attn_norm), v("mlp_norm", d.mlp_norm);
   v("attn_post_norm", d.attn_post_norm), v("mlp_post_norm", d.mlp_post_norm);
   v("q", d.q), v("k", d.k), v("v", d.v), v("o", d.o), v("qkv", d.qkv), v("q_norm", d.q_norm), v("k_norm", d.k_norm);
+  v("q_a", d.q_a), v("q_a_norm", d.q_a_norm), v("q_b", d.q_b), v("kv_a", d.kv_a), v("kv_a_norm", d.kv_a_norm);
+  v("kv_b", d.kv_b);
   v("gate", d.gate), v("up", d.up), v("down", d.down), v("gate_up", d.gate_up);
   v("router", d.router), v("router_bias", d.router_bias), v("expert_gate", d.expert_gate);
   v("expert_up", d.expert_up), v("expert_down", d.expert_down), v("stacked_gate_up", d.stacked_gate_up);
@@ -44,6 +46,8 @@ void visit_keys(Keys& k, Visitor& v) {
   v("window_pattern", k.window_pattern), v("local_theta", k.local_theta), v("rope_theta", k.rope_theta);
   v("rope_partial", k.rope_partial), v("scale_scores", k.scale_scores), v("scale_by_layer", k.scale_by_layer);
   v("query_scalar", k.query_scalar), v("score_cap", k.score_cap), v("logit_cap", k.logit_cap);
+  v("rope_neighbours", k.rope_neighbours), v("q_rank", k.q_rank), v("kv_rank", k.kv_rank);
+  v("plain_dim", k.plain_dim), v("rope_dim", k.rope_dim), v("value_dim", k.value_dim);
   v("experts", k.experts), v("experts_per_token", k.experts_per_token), v("expert_width", k.expert_width);
   v("shared_width", k.shared_width), v("shared_count", k.shared_count), v("normalize", k.normalize);
   v("routed_scale", k.routed_scale), v("groups", k.groups), v("top_groups", k.top_groups);
@@ -165,8 +169,12 @@ Status check_desc(const ArchDesc& d) {
       {"name", d.name.empty()},
       {"embed", d.embed.empty()},
       {"q", !fused_qkv && d.q.empty()},
-      {"k", !fused_qkv && d.k.empty()},
-      {"v", !fused_qkv && d.v.empty()},
+      {"k", !fused_qkv && d.kv_a.empty() && d.k.empty()},
+      {"v", !fused_qkv && d.kv_a.empty() && d.v.empty()},
+      {"kv_a_norm", !d.kv_a.empty() && d.kv_a_norm.empty()},
+      {"kv_b", !d.kv_a.empty() && d.kv_b.empty()},
+      {"q_a_norm", !d.q_a.empty() && d.q_a_norm.empty()},
+      {"q_b", !d.q_a.empty() && d.q_b.empty()},
       {"o", d.o.empty()},
       {"up", !fused_up && d.up.empty()},
       {"down", d.down.empty()},

@@ -32,6 +32,8 @@ const std::vector<const ArchDesc*>& architectures() {
   // clang-format off: one row a family
   static const std::vector<const ArchDesc*> all = {
       &kBloom,
+      &kDeepseekV2,
+      &kDeepseekV3,
       &kFalcon,
       &kFalcon11b,
       &kFalcon40b,

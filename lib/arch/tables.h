@@ -5,6 +5,8 @@
 namespace qz {
 
 extern const ArchDesc kBloom;
+extern const ArchDesc kDeepseekV2;
+extern const ArchDesc kDeepseekV3;
 extern const ArchDesc kFalcon;
 extern const ArchDesc kFalcon11b;
 extern const ArchDesc kFalcon40b;

@@ -6,6 +6,7 @@
 
 #include "kernels/ops.h"
 #include "model/heads.h"
+#include "model/latent.h"
 #include "model/scratch.h"
 #include "tensor/convert.h"
 
@@ -77,9 +78,10 @@ void place_head(const Model& model, const Block& block, const NormWeights& norm,
     rms_norm(head, norm.weight.data(), static_cast<float>(c.norm_eps), c.head_dim, head);
   }
   if (rope.half == 0) return;
+  head += c.latent.plain;
   const Angles& angles = c.rope_local[static_cast<size_t>(block.layer)] ? rope.local : rope.global;
   const float *cos = angles.cos.data() + position * rope.half, *sin = angles.sin.data() + position * rope.half;
-  if (model.arch().rope_pairs == RopePairs::kHalves) return rope_rotate(head, rope.half, cos, sin);
+  if (c.rope_pairs == RopePairs::kHalves) return rope_rotate(head, rope.half, cos, sin);
   rope_rotate_neighbours(head, rope.half, cos, sin);
 }
 
@@ -87,6 +89,7 @@ Status attention_project(const Model& model, const Block& block, MatrixView x, f
   const Context& context = model.context();
   if (block.qkv.present()) return block.qkv.apply(context, x, false, p, progress);
   const HeadLayout layout = head_layout(model, block);
+  if (block.kv_a.present()) return latent_project(model, block, layout, x, p, progress);
   QZ_TRY(block.q.apply_strided(context, x, false, p, layout.width, progress));
   QZ_TRY(block.k.apply_strided(context, x, false, p + layout.k(0), layout.width, progress));
   return block.v.apply_strided(context, x, false, p + layout.v(0), layout.width, progress);

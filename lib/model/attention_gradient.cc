@@ -71,11 +71,12 @@ class Heads {
     const bool local = model_.config().rope_local[static_cast<size_t>(block_.layer)] != 0;
     const Angles& angles = local ? rope_.local : rope_.global;
     const float* cos = angles.cos.data() + position * rope_.half;
+    g += model_.config().latent.plain;
     std::vector<float> sin(static_cast<size_t>(rope_.half));
     for (int64_t i = 0; i < rope_.half; ++i) {
       sin[static_cast<size_t>(i)] = -angles.sin[static_cast<size_t>(position * rope_.half + i)];
     }
-    if (model_.arch().rope_pairs == RopePairs::kHalves) return rope_rotate(g, rope_.half, cos, sin.data());
+    if (model_.config().rope_pairs == RopePairs::kHalves) return rope_rotate(g, rope_.half, cos, sin.data());
     rope_rotate_neighbours(g, rope_.half, cos, sin.data());
   }
 

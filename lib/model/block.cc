@@ -18,6 +18,14 @@ Linear& Block::at(Role role) {
       return v;
     case Role::kQkv:
       return qkv;
+    case Role::kQA:
+      return q_a;
+    case Role::kQB:
+      return q_b;
+    case Role::kKvA:
+      return kv_a;
+    case Role::kKvB:
+      return kv_b;
     case Role::kO:
       return o;
     case Role::kRouter:
@@ -93,6 +101,12 @@ Result<Block> load_block(const Model& model, int64_t layer, Experts experts) {
     QZ_ASSIGN(part.norm->weight, model.load_vector(name, config.head_dim, true));
     for (float& w : part.norm->weight) w += static_cast<float>(desc.norm_offset);
   }
+  const auto vector = [&](std::string_view name, int64_t width, std::vector<float>* out) -> Status {
+    QZ_ASSIGN(*out, model.load_vector(in_layer(desc, layer, name) + ".weight", width, true));
+    return {};
+  };
+  if (config.latent.kv_rank > 0) QZ_TRY(vector(desc.kv_a_norm, config.latent.kv_rank, &block.kv_a_norm));
+  if (config.latent.q_rank > 0) QZ_TRY(vector(desc.q_a_norm, config.latent.q_rank, &block.q_a_norm));
   const auto [first, end] = model.block_modules(layer);
   for (size_t i = first; i < end; ++i) {
     const Module& m = model.modules()[i];

@@ -48,8 +48,10 @@ struct Feed {
 struct Block {
   int64_t layer = 0;
   NormWeights attn_norm, attn_post_norm, mlp_norm, mlp_post_norm, q_norm, k_norm;
-  Linear q, k, v, qkv, o;  // q, k and v, or all in qkv
-  Feed mlp;                // or the shared expert, where there is one
+  Linear q, k, v, qkv, o;       // q, k and v, or all in qkv
+  Linear q_a, q_b, kv_a, kv_b;  // latent attention: q or q_a and q_b, kv_a, kv_b
+  std::vector<float> q_a_norm, kv_a_norm;
+  Feed mlp;  // or the shared expert, where there is one
   Linear router, shared_scale;
   std::vector<float> router_bias;
   std::vector<Feed> experts;  // empty: read when they are needed

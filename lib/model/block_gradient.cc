@@ -5,6 +5,7 @@
 #include "kernels/gradients.h"
 #include "model/attention_gradient.h"
 #include "model/experts_gradient.h"
+#include "model/latent_gradient.h"
 #include "model/scratch.h"
 
 namespace qz {
@@ -126,6 +127,11 @@ class BlockBackward {
     Matrix da(g.rows, block_.o.cols), dp(p_.rows(), p_.cols());
     QZ_TRY(backward_linear(context_, sink_, Role::kO, block_.o, g, da.data(), progress_));
     QZ_TRY(attend_backward(model_, block_, rope_, sequences_, p_.view(), da.view(), dp.data(), progress_));
+    if (block_.kv_a.present()) {
+      Matrix x(r_.rows, r_.cols);
+      QZ_TRY(attention_.input(r_, x.data()));
+      return latent_backward(model_, block_, head_layout(model_, block_), x.view(), dp.view(), sink_, dx, progress_);
+    }
     if (block_.qkv.present()) {
       return backward_linear(context_, sink_, Role::kQkv, block_.qkv, dp.view(), dx, progress_);
     }

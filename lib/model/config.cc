@@ -101,11 +101,31 @@ std::vector<double> read_score_scales(ConfigReader* reader, const ConfigKeys& ke
   double scale = 1 / std::sqrt(static_cast<double>(c.head_dim));
   if (reader->find(keys.query_scalar) != nullptr) scale = 1 / std::sqrt(reader->number(keys.query_scalar, 1e-6, 1e9));
   if (!reader->boolean_or(keys.scale_scores, true)) scale = 1;
+  if (c.latent.kv_rank > 0 && c.rope.kind != RopeKind::kDefault && c.rope.mscale_all_dim > 0) {
+    const double m = yarn_mscale(c.rope.factor, c.rope.mscale_all_dim);
+    scale *= m * m;
+  }
   std::vector<double> scales(static_cast<size_t>(c.layers), scale);
   if (reader->boolean_or(keys.scale_by_layer, false)) {
     for (size_t i = 0; i < scales.size(); ++i) scales[i] /= static_cast<double>(i + 1);
   }
   return scales;
+}
+
+void read_latent(ConfigReader* reader, const ConfigKeys& keys, int64_t hidden_max, ModelConfig* c) {
+  LatentConfig& latent = c->latent;
+  latent.kv_rank = reader->integer(keys.kv_rank, 1, hidden_max, "limits.hidden");
+  latent.q_rank = reader->integer_or(keys.q_rank, 0, 1, hidden_max, "limits.hidden");
+  latent.plain = reader->integer(keys.plain_dim, 1, hidden_max, "limits.hidden");
+  latent.rope = reader->integer(keys.rope_dim, 1, hidden_max, "limits.hidden");
+  c->value_dim = reader->integer(keys.value_dim, 1, hidden_max, "limits.hidden");
+  c->head_dim = latent.plain + latent.rope;
+  c->kv_heads = c->heads;  // every head gets its own from the latent
+  if (c->value_dim > hidden_max / c->heads) {
+    reader->fail(Code::kBadFile, reader->name_of(keys.heads) + " " + std::to_string(c->heads) + " times " +
+                                     reader->name_of(keys.value_dim) + " " + std::to_string(c->value_dim) +
+                                     " is more than " + std::to_string(hidden_max) + " (limits.hidden)");
+  }
 }
 
 // Which blocks have experts.
@@ -192,7 +212,7 @@ void check_heads(ConfigReader* reader, const ArchDesc& desc, int64_t hidden_max,
                                      " times head_dim " + std::to_string(c->head_dim) + " is more than " +
                                      std::to_string(hidden_max) + " (limits.hidden)");
   }
-  c->value_dim = c->head_dim;
+  if (c->latent.kv_rank == 0) c->value_dim = c->head_dim;
   if (c->position == PositionKind::kRope && rotary_dim(*c) % 2 != 0) {
     reader->fail(Code::kBadFile,
                  "rotary positions need an even number of dimensions a head, found " + std::to_string(rotary_dim(*c)));
@@ -218,6 +238,7 @@ Result<ModelConfig> parse_model_config(const Context& context, const Json& confi
   c.kv_heads = reader.integer_or(keys.kv_heads, kv_heads, 1, heads_max, "limits.heads");
   if (reader.boolean_or(keys.one_kv_head, !keys.one_kv_head.empty())) c.kv_heads = 1;
   c.head_dim = reader.integer_or(keys.head_dim, 0, 1, hidden_max, "limits.hidden");
+  if (!desc.kv_a.empty()) read_latent(&reader, keys, hidden_max, &c);
   const bool derived = desc.intermediate_factor > 0 && reader.find(keys.intermediate) == nullptr;
   c.intermediate =
       derived ? c.hidden * desc.intermediate_factor : reader.integer(keys.intermediate, 1, hidden_max, "limits.hidden");
@@ -237,6 +258,10 @@ Result<ModelConfig> parse_model_config(const Context& context, const Json& confi
   c.score_cap = reader.number_or(keys.score_cap, 0, 1e-6, 1e9);
   c.logit_cap = reader.number_or(keys.logit_cap, 0, 1e-6, 1e9);
   c.dtype = read_dtype(&reader);
+  c.rope_pairs = desc.rope_pairs;
+  if (reader.find(keys.rope_neighbours) != nullptr) {
+    c.rope_pairs = reader.boolean_or(keys.rope_neighbours, true) ? RopePairs::kNeighbours : RopePairs::kHalves;
+  }
   if (c.position == PositionKind::kRope) read_rope(context, &reader, desc, file, &c);
   check_heads(&reader, desc, hidden_max, &c);
   c.window = read_windows(&reader, config, desc, c.layers);

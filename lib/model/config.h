@@ -26,6 +26,12 @@ struct RopeConfig {
                      long_factors = {};  // longrope: one a pair, up to the original length and beyond it
 };
 
+struct LatentConfig {           // latent attention
+  int64_t kv_rank = 0;          // 0: there is none
+  int64_t q_rank = 0;           // 0: q is one layer
+  int64_t plain = 0, rope = 0;  // dimensions of a query or key that do not rotate, then those that do
+};
+
 struct MoeConfig {
   int64_t experts = 0;                                 // 0: no mixture of experts
   int64_t per_token = 0, width = 0, shared_width = 0;  // shared_width 0: no shared expert
@@ -52,8 +58,10 @@ struct ModelConfig {
   double embed_scale = 1;  // of embeddings
   double score_cap = 0;    // of attention scores; 0: none
   double logit_cap = 0;    // of logits; 0: none
+  LatentConfig latent;
   MoeConfig moe;
   RopeConfig rope;
+  RopePairs rope_pairs = RopePairs::kHalves;
   RopeConfig local_rope;            // of the layers whose rope_local is set
   std::vector<uint8_t> rope_local;  // per layer
   std::vector<double> score_scale;  // per layer

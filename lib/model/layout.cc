@@ -50,7 +50,17 @@ class ModuleList {
 
   void add_attention() {
     const int64_t q = c_.heads * c_.head_dim, k = c_.kv_heads * c_.head_dim, v = c_.kv_heads * c_.value_dim;
-    if (desc_.qkv.empty()) {
+    const LatentConfig& latent = c_.latent;
+    if (latent.kv_rank > 0) {
+      if (latent.q_rank > 0) {
+        add(desc_.q_a, Role::kQA, latent.q_rank, c_.hidden);
+        add(desc_.q_b, Role::kQB, q, latent.q_rank);
+      } else {
+        add(desc_.q, Role::kQ, q, c_.hidden);
+      }
+      add(desc_.kv_a, Role::kKvA, latent.kv_rank + latent.rope, c_.hidden);
+      add(desc_.kv_b, Role::kKvB, c_.heads * (latent.plain + c_.value_dim), latent.kv_rank);
+    } else if (desc_.qkv.empty()) {
       add(desc_.q, Role::kQ, q, c_.hidden);
       add(desc_.k, Role::kK, k, c_.hidden);
       add(desc_.v, Role::kV, v, c_.hidden);
@@ -128,6 +138,8 @@ std::vector<NeededTensor> list_others(const ModelConfig& c, const ArchDesc& desc
     if (!desc.router_bias.empty() && c.moe.layers[static_cast<size_t>(layer)] != 0) {
       list.push_back({in_layer(desc, layer, desc.router_bias), {c.moe.experts}});
     }
+    if (c.latent.kv_rank > 0) add(in_layer(desc, layer, desc.kv_a_norm), {c.latent.kv_rank});
+    if (c.latent.q_rank > 0) add(in_layer(desc, layer, desc.q_a_norm), {c.latent.q_rank});
     // RMS norms over each head, whatever the kind of the block's norms.
     if (!desc.q_norm.empty()) add(in_layer(desc, layer, desc.q_norm), {c.head_dim});
     if (!desc.k_norm.empty()) add(in_layer(desc, layer, desc.k_norm), {c.head_dim});

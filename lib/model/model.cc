@@ -20,6 +20,14 @@ const char* role_name(Role role) {
       return "v";
     case Role::kQkv:
       return "qkv";
+    case Role::kQA:
+      return "q_a";
+    case Role::kQB:
+      return "q_b";
+    case Role::kKvA:
+      return "kv_a";
+    case Role::kKvB:
+      return "kv_b";
     case Role::kO:
       return "o";
     case Role::kGate:

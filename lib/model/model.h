@@ -19,8 +19,25 @@
 namespace qz {
 
 // kPlain MLP: kUp and kDown. In a block with experts the shared expert has the roles of an MLP.
-enum class Role : int32_t { kQ, kK, kV, kQkv, kO, kGate, kUp, kGateUp, kDown, kRouter, kSharedScale, kHead };
-constexpr size_t kRoles = 12;
+enum class Role : int32_t {
+  kQ,
+  kK,
+  kV,
+  kQkv,
+  kQA,
+  kQB,
+  kKvA,
+  kKvB,
+  kO,
+  kGate,
+  kUp,
+  kGateUp,
+  kDown,
+  kRouter,
+  kSharedScale,
+  kHead
+};
+constexpr size_t kRoles = 16;
 const char* role_name(Role role);  // "q" "k" … "head"
 
 struct Module {      // a linear layer: y = x W^T + b

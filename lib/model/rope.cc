@@ -7,7 +7,10 @@
 
 namespace qz {
 
+double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0; }
+
 int64_t rotary_dim(const ModelConfig& config) {
+  if (config.latent.kv_rank > 0) return config.latent.rope;
   return static_cast<int64_t>(static_cast<double>(config.head_dim) * config.rope.partial);
 }
 
@@ -205,7 +208,7 @@ double long_attention_factor(const RopeConfig& rope) {
 // formula.
 double yarn_attention_factor(const RopeConfig& rope) {
   if (rope.attention_factor > 0) return rope.attention_factor;
-  const auto scale = [&](double m) { return rope.factor <= 1 ? 1.0 : 0.1 * m * std::log(rope.factor) + 1.0; };
+  const auto scale = [&](double m) { return yarn_mscale(rope.factor, m); };
   if (rope.mscale > 0 && rope.mscale_all_dim > 0) return scale(rope.mscale) / scale(rope.mscale_all_dim);
   return scale(1);
 }

@@ -13,7 +13,10 @@ namespace qz {
 void read_rope(const Context& context, ConfigReader* reader, const ArchDesc& desc, const std::string& file,
                ModelConfig* config);
 
-// Dimensions of a head that rotate.
+// YaRN's m, by which DeepSeek also multiplies the scores: 0.1 mscale log(factor) + 1.
+double yarn_mscale(double factor, double mscale);
+
+// Dimensions of a head that rotate: the first, or, with latent attention, the last.
 int64_t rotary_dim(const ModelConfig& config);
 
 }  // namespace qz

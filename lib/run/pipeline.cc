@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/gradient.h"
+#include "model/latent.h"
 #include "model/scratch.h"
 #include "run/experts.h"
 #include "run/solve.h"
@@ -253,11 +254,22 @@ Status Run::block(int64_t layer) {
     return {};
   };
   if (config.parallel) QZ_TRY(keep_input());
-  std::vector<Role> first = {Role::kQ, Role::kK, Role::kV, Role::kQkv};
+  std::vector<Role> first = {Role::kQ, Role::kK, Role::kV, Role::kQkv, Role::kQA, Role::kKvA};
   if (one_input) first.insert(first.end(), {Role::kGate, Role::kUp, Role::kGateUp});
   QZ_TRY(stage(&current, original, first, config.hidden, false, [&](const Chunk& c, bool plain, float* x) {
     return attention_input(fast_, plain ? original : current, rows_of(plain ? ro : rq, c), x);
   }));
+
+  for (const Role role : {Role::kQB, Role::kKvB}) {  // of latent attention
+    if (!original.at(role).present()) continue;
+    QZ_TRY(
+        stage(&current, original, {role}, original.at(role).cols, false, [&](const Chunk& c, bool plain, float* out) {
+          const Block& b = plain ? original : current;
+          Matrix x(c.sequences.rows(), config.hidden);
+          QZ_TRY(attention_input(fast_, b, rows_of(plain ? ro : rq, c), x.data()));
+          return latent_input(fast_, b, role, x.view(), out, progress);
+        }));
+  }
 
   at("calibrate", layer, 0.25);
   stash_.reshape(streams_->rows(), width);

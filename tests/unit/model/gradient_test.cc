@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "model/block.h"
 #include "model/label_gradient.h"
+#include "model/latent.h"
 #include "unit/model/goldens.h"
 
 namespace qz {
@@ -29,9 +30,17 @@ std::shared_ptr<const std::string> make_smooth(const std::string& golden, const 
   std::stringstream text;
   text << std::ifstream(golden + "/config.json").rdbuf();
   std::string config = text.str();
-  const bool experts = activation == "all";
-  const std::string old = experts ? "\"num_experts_per_tok\": 2" : "\"relu\"";
-  config.replace(config.find(old), old.size(), experts ? "\"num_experts_per_tok\": 4" : "\"" + activation + "\"");
+  const auto replace = [&config](const std::string& old, const std::string& by) {
+    if (const size_t at = config.find(old); at != std::string::npos) config.replace(at, old.size(), by);
+  };
+  if (activation == "all") {
+    replace("\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 4");
+    replace("\"num_experts_per_tok\": 3", "\"num_experts_per_tok\": 8");
+    replace("\"n_group\": 4", "\"n_group\": 1");
+    replace("\"topk_group\": 2", "\"topk_group\": 1");
+  } else {
+    replace("\"relu\"", "\"" + activation + "\"");
+  }
   std::filesystem::remove(dir + "/config.json");
   std::ofstream(dir + "/config.json") << config;
   return {new std::string(dir), [](const std::string* d) {
@@ -127,7 +136,12 @@ class Loss {
       if (m.cols() > 0) check(mlp_mix(model, block, y.view(), m.data()));
       check(mlp_output(model, block, y.view(), m.view(), r.data()));
       if (input == nullptr || module->layer != block.layer) continue;
-      const bool is_attention = module->role <= Role::kQkv;
+      if (module->role == Role::kQB || module->role == Role::kKvB) {
+        *input = Matrix(rows, module->cols);
+        check(latent_input(model, block, module->role, x.view(), input->data(), nullptr));
+        continue;
+      }
+      const bool is_attention = module->role <= Role::kKvA;
       *input = module->role == Role::kDown ? m : module->role == Role::kO ? a : is_attention ? x : y;
     }
     Matrix logits(rows, config.vocab);
@@ -320,7 +334,8 @@ INSTANTIATE_TEST_SUITE_P(Models, Gradient,
                                          "opt-pre-ln", "opt-pre-ln:gelu", "opt-350m-style", "opt-350m-style:gelu_new",
                                          "qwen2-bias-2shards", "bloom", "falcon-7b-style", "falcon-40b-style", "gpt2",
                                          "phi3-fused", "gemma2", "mixtral:all", "qwen2-moe:all", "qwen3-moe:all",
-                                         "gemma3", "gpt-neox-sequential", "glm4", "falcon-rw", "bloom-residual-normed"),
+                                         "gemma3", "gpt-neox-sequential", "glm4", "falcon-rw", "bloom-residual-normed",
+                                         "deepseek-v2:all", "deepseek-v2-lite:all", "deepseek-v3:all"),
                          [](const auto& model) {
                            std::string name = model.param;
                            std::replace_if(

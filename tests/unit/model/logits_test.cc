@@ -85,7 +85,8 @@ INSTANTIATE_TEST_SUITE_P(
                     "models/gemma2", "models/mixtral", "models/qwen2-moe", "models/qwen3-moe",
                     "models/qwen3-moe-v4config", "models/gemma", "models/gemma3", "models/gpt-neox",
                     "models/gpt-neox-sequential", "models/starcoder2", "models/glm4", "models/falcon-rw",
-                    "models/falcon-11b", "models/bloom-residual-normed", "models/phi3-longrope"),
+                    "models/falcon-11b", "models/bloom-residual-normed", "models/phi3-longrope", "models/deepseek-v2",
+                    "models/deepseek-v2-lite", "models/deepseek-v3"),
     test_name);
 
 // Packed by GPTQModel and llm-compressor; the logits come from the weights that those tools decode.
