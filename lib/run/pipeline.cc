@@ -195,7 +195,7 @@ Status Run::measure_metrics() {
   }
   // As many rows are coupled as fit: more is better, and what is given up is little (docs/accuracy.md).
   int64_t rows = 0, block = kMaxChain;
-  for (const Module& m : model_.modules()) rows += m.layer >= 0 ? m.rows : 0;
+  for (const Module& m : model_.modules()) rows += m.layer >= 0 && m.expert < 0 ? m.rows : 0;
   while (block > kMinChain && static_cast<uint64_t>(rows * block) * sizeof(float) > kMetricBytes) block /= 2;
   QZ_ASSIGN(metrics_, output_metrics(fast_, ids, block, options_.seed, options_.progress));
   for (size_t i = 0; i < modules_.size(); i++)

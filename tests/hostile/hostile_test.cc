@@ -19,6 +19,7 @@ Cases all_cases() {
   add_file_cases(&cases);
   add_index_cases(&cases);
   add_config_cases(&cases);
+  add_family_cases(&cases);
   add_packed_cases(&cases);
   add_run_cases(&cases);
   add_token_cases(&cases);
