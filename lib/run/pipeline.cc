@@ -262,13 +262,13 @@ Status Run::block(int64_t layer) {
 
   for (const Role role : {Role::kQB, Role::kKvB}) {  // of latent attention
     if (!original.at(role).present()) continue;
-    QZ_TRY(
-        stage(&current, original, {role}, original.at(role).cols, false, [&](const Chunk& c, bool plain, float* out) {
-          const Block& b = plain ? original : current;
-          Matrix x(c.sequences.rows(), config.hidden);
-          QZ_TRY(attention_input(fast_, b, rows_of(plain ? ro : rq, c), x.data()));
-          return latent_input(fast_, b, role, x.view(), out, progress);
-        }));
+    const auto latent = [&](const Chunk& c, bool plain, float* out) {
+      const Block& b = plain ? original : current;
+      Matrix x(c.sequences.rows(), config.hidden);
+      QZ_TRY(attention_input(fast_, b, rows_of(plain ? ro : rq, c), x.data()));
+      return latent_input(fast_, b, role, x.view(), out, progress);
+    };
+    QZ_TRY(stage(&current, original, {role}, original.at(role).cols, false, latent));
   }
 
   at("calibrate", layer, 0.25);
