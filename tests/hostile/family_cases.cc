@@ -42,8 +42,8 @@ std::vector<KeyCase> key_cases() {
       {"gpt2", "heads do not divide the width", "n_embd 50 is not a multiple of n_head 4 and there is no head_dim",
        "n_embd", 50},
       {"gpt2", "no positions", "missing key n_positions", "n_positions", nullptr},
-      {"gpt2", "another MLP, stored [in, out]",
-       "'transformer.h.0.mlp.c_fc.weight' must have shape [48, 100] by config.json, found [48, 192]", "n_inner", 100},
+      {"gpt2", "another MLP", "'transformer.h.0.mlp.c_fc.bias' must have shape [100] by config.json, found [192]",
+       "n_inner", 100},
       {"gpt2", "unknown activation", "activation_function \"quick_gelu\" is not known", "activation_function",
        "quick_gelu", QZ_STATUS_UNSUPPORTED},
       {"gpt2", "a number for scaling", "scale_attn_weights must be true or false, found 3", "scale_attn_weights", 3},
@@ -64,8 +64,8 @@ std::vector<KeyCase> key_cases() {
        "query_pre_attn_scalar", 0},
       {"gemma2", "text for a cap", "attn_logit_softcapping must be a number, found \"no\"", "attn_logit_softcapping",
        "no"},
-      {"gemma2", "a type of layer missing", "layer_types must be a list of 2 names, found 1", "layer_types",
-       Json::array({"sliding_attention"})},
+      {"gemma2", "a type of layer too many", "layer_types must be a list of 2 names, found 3", "layer_types",
+       Json::array({"full_attention", "full_attention", "full_attention"})},
       {"gemma2", "unknown type of layer", "layer_types[0] is \"mamba\", full_attention and sliding_attention are known",
        "layer_types", Json::array({"mamba", "full_attention"}), QZ_STATUS_UNSUPPORTED},
       {"gemma2", "negative cap", "final_logit_softcapping must be from 1e-06 to 1e+09, found -3",
@@ -106,8 +106,8 @@ std::vector<KeyCase> key_cases() {
        QZ_STATUS_UNSUPPORTED},
       {"gpt-neox", "text for parallel", "use_parallel_residual must be true or false, found \"no\"",
        "use_parallel_residual", "no"},
-      {"gpt-neox", "more than all rotates", "partial_rotary_factor must be from 0 to 1, found 2", "rope_parameters",
-       Json({{"partial_rotary_factor", 2}})},
+      {"gpt-neox", "more than all rotates", "partial_rotary_factor must be from 0 to 1, found 3", "rope_parameters",
+       Json({{"partial_rotary_factor", 3}})},
   };
 }
 
