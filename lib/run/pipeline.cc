@@ -349,19 +349,19 @@ Status Run::mixture(Block* current, const Block& original, const Matrix& x, cons
                    return Status();
                  }));
     auto mix = [&](const Chunk& c, bool plain, float* m) {
-      return mlp_mix(model_, plain ? original : *current, part(plain ? x_original : x, c), m, progress);
+      return mlp_mix(fast_, plain ? original : *current, part(plain ? x_original : x, c), m, progress);
     };
     QZ_TRY(stage(current, original, {Role::kDown}, inner, false, mix));
     for (int side = 0; side < (two_ ? 2 : 1); side++)
       for (const Chunk& c : streams_->chunks()) {
         Matrix m(c.sequences.rows(), inner);
         QZ_TRY(mix(c, side, m.data()));
-        QZ_TRY(add_shared(model_, side ? original : *current, part(side ? x_original : x, c), m.view(),
+        QZ_TRY(add_shared(fast_, side ? original : *current, part(side ? x_original : x, c), m.view(),
                           (side ? y_original : y).row(c.row), progress));
       }
   }
   at("calibrate", layer, 0.6);
-  const ExpertsJob job = {model_,
+  const ExpertsJob job = {fast_,
                           *streams_,
                           *current,
                           original,
@@ -378,8 +378,8 @@ Status Run::mixture(Block* current, const Block& original, const Matrix& x, cons
     context_.log(LogLevel::kWarn, "%s", event.c_str());
     report_.events.push_back(std::move(event));
   }
-  QZ_TRY(mlp_add(model_, *current, y.view(), streams_->quantized().data()));
-  return two_ ? mlp_add(model_, original, y_original.view(), streams_->original().data()) : Status();
+  QZ_TRY(mlp_add(fast_, *current, y.view(), streams_->quantized().data()));
+  return two_ ? mlp_add(fast_, original, y_original.view(), streams_->original().data()) : Status();
 }
 
 Status Run::head() {
