@@ -13,12 +13,12 @@ FAST = ("--samples", "8", "--length", "64")
 
 def test_the_whole_way(cli_json, cli, prose, tmp_path):
     out, gptq = tmp_path / "w4", tmp_path / "gptq"
-    made = cli_json("quantize", SAMPLE, out, *FAST, "--calib", prose)
+    made = cli_json("quantize", SAMPLE, out, "--samples", "32", "--length", "128", "--calib", prose)
     assert made["modules"] == MODULES and made["fallbacks"] == [] and made["format"] == "compressed-tensors"
     assert 4 < made["bits_per_weight"] < 4.5
     assert made["bytes_after"] == sum(file.stat().st_size for file in out.glob("*.safetensors")) < made["bytes_before"]
     assert 0 < made["output_error"] < made["rtn_output_error"]
-    assert len(made["module_reports"]) == MODULES and made["calibration"] == {"sequences": 8, "tokens": 512, "seed": 0}
+    assert len(made["module_reports"]) == MODULES and made["calibration"] == {"sequences": 32, "tokens": 4096, "seed": 0}
 
     assert cli_json("inspect", out)["info"]["format"] == "compressed-tensors"
     assert cli_json("verify", out)["ok"] is True
