@@ -71,31 +71,61 @@ enum {
   QZ_DTYPE_I16 = 6,
   QZ_DTYPE_I8 = 7,
   QZ_DTYPE_U8 = 8,
-  QZ_DTYPE_BOOL = 9
+  QZ_DTYPE_BOOL = 9,
+  QZ_DTYPE_F8_E4M3 = 10
 };
 
 /* What a stored number stands for. */
 typedef int32_t qz_code;
-enum { QZ_CODE_INT = 0 }; /* an integer on a grid: w = scale * (code - zero) */
+enum {
+  QZ_CODE_INT = 0,     /* an integer on a grid: w = scale * (code - zero) */
+  QZ_CODE_NF4 = 1,     /* a place in a table: w = scale * table[code]; Dettmers et al. 2023, arXiv 2305.14314 */
+  QZ_CODE_FP4 = 2,     /* the same with bitsandbytes' 4-bit floats */
+  QZ_CODE_FP8 = 3,     /* the same with the floats of E4M3 */
+  QZ_CODE_LLM_INT8 = 4 /* w = scale * code / 127, scale the row's largest magnitude; Dettmers et al. 2022, arXiv 2208.07339 */
+};
+
+/* Which weights share a scale. */
+typedef int32_t qz_grouping;
+enum {
+  QZ_GROUPING_DEFAULT = 0, /* ROW; of NF4 and FP4 FLAT */
+  QZ_GROUPING_ROW = 1,     /* `group` columns of a row */
+  QZ_GROUPING_FLAT = 2,    /* `group` elements of the matrix read row by row: blocks may cross rows */
+  QZ_GROUPING_STRIDED = 3, /* element i of the matrix read row by row is in group i modulo their number (HQQ's axis 0) */
+  QZ_GROUPING_TILE = 4     /* a square of `group` rows and columns (FP8) */
+};
+
+/* What a loader does with the inputs of a layer. */
+typedef int32_t qz_activations;
+enum {
+  QZ_ACTIVATIONS_DEFAULT = 0, /* they stay floats; of LLM_INT8 OUTLIERS */
+  QZ_ACTIVATIONS_TOKEN = 1,   /* 8 bits, one scale per token, found while running */
+  QZ_ACTIVATIONS_TENSOR = 2,  /* 8 bits, one scale for all tokens, stored with the weights */
+  QZ_ACTIVATIONS_OUTLIERS = 3 /* 8 bits per token, columns with a magnitude of 6.0 or more apart in 16 bits */
+};
 
 /* How codes are chosen. */
 typedef int32_t qz_method;
 enum {
-  QZ_METHOD_DEFAULT = 0, /* GPTQ when there are calibration tokens, else RTN */
+  QZ_METHOD_DEFAULT = 0, /* GPTQ when there are calibration tokens, else RTN; HQQ for float zero points */
   QZ_METHOD_KEEP = 1,    /* leave the module as it is */
   QZ_METHOD_RTN = 2,     /* round to nearest */
-  QZ_METHOD_GPTQ = 3     /* Frantar et al. 2022, arXiv 2210.17323, with the levers of qz_gptq_options */
+  QZ_METHOD_GPTQ = 3,    /* Frantar et al. 2022, arXiv 2210.17323, with the levers of qz_gptq_options */
+  QZ_METHOD_HQQ = 4      /* half-quadratic zero points, no data: Badri and Shaji 2023 */
 };
 
 /* How a quantized model is stored. */
 typedef int32_t qz_format;
 enum {
-  QZ_FORMAT_DEFAULT = 0,     /* COMPRESSED */
-  QZ_FORMAT_GPTQ = 1,        /* qweight, qzeros - 1, scales, g_idx: "gptq" */
-  QZ_FORMAT_GPTQ_V2 = 2,     /* the same with true zero points: "gptq_v2" */
-  QZ_FORMAT_GPTQ_PLANAR = 3, /* GPTQModel\'s bit planes, for 3, 5, 6 and 7 bits: "gptq_p" */
-  QZ_FORMAT_COMPRESSED = 4,  /* compressed-tensors pack-quantized */
-  QZ_FORMAT_PLAIN = 8        /* 16- or 32-bit safetensors, nothing quantized */
+  QZ_FORMAT_DEFAULT = 0,      /* COMPRESSED */
+  QZ_FORMAT_GPTQ = 1,         /* qweight, qzeros - 1, scales, g_idx: "gptq" */
+  QZ_FORMAT_GPTQ_V2 = 2,      /* the same with true zero points: "gptq_v2" */
+  QZ_FORMAT_GPTQ_PLANAR = 3,  /* GPTQModel\'s bit planes, for 3, 5, 6 and 7 bits: "gptq_p" */
+  QZ_FORMAT_COMPRESSED = 4,   /* compressed-tensors: packed integers, 8-bit integers, FP8 */
+  QZ_FORMAT_AWQ = 5,          /* AutoAWQ\'s GEMM layout */
+  QZ_FORMAT_BITSANDBYTES = 6, /* NF4, FP4, LLM.int8() as transformers saves them */
+  QZ_FORMAT_HQQ = 7,          /* integers with float zero points */
+  QZ_FORMAT_PLAIN = 8         /* 16- or 32-bit safetensors, nothing quantized */
 };
 
 /* DLPack device codes: kind 1 = CPU. Frozen layout. */

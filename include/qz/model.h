@@ -37,9 +37,9 @@ typedef struct qz_module_info {
 
 typedef struct qz_save_options {
   uint32_t struct_size;
-  qz_format format;  /* DEFAULT: the model's own if it is quantized */
-  int32_t overwrite; /* 1: replace an existing directory, atomically */
-  int32_t reserved;
+  qz_format format;        /* DEFAULT: the model's own if it is quantized */
+  int32_t overwrite;       /* 1: replace an existing directory, atomically */
+  int32_t allow_loss;      /* 1: what the target cannot hold exactly is rounded to the nearest that it can */
   uint64_t shard_bytes;    /* 0 = 5 GB */
   qz_progress_fn progress; /* may be NULL */
   void *user;
@@ -53,10 +53,13 @@ QZ_API qz_status qz_model_get_info(const qz_model *model, qz_model_info *out);
 QZ_API size_t qz_model_module_count(const qz_model *model);
 /* Strings live as long as the model. */
 QZ_API qz_status qz_model_get_module(const qz_model *model, size_t i, qz_module_info *out);
-/* Writes dir: weights, config.json, index, and the source's tokenizer and other small files. open + save = convert: codes are moved
- * from one format to the other unchanged; what the target cannot hold is QZ_STATUS_UNSUPPORTED before anything is written. PLAIN
+/* Writes dir: weights, config.json, index, and the source's tokenizer and other small files. open + save = convert: the same
+ * numbers in the other format; what the target cannot hold is QZ_STATUS_UNSUPPORTED (without allow_loss) before anything is written. PLAIN
  * writes dequantized weights in the checkpoint's type. The directory appears complete or not at all. opts may be NULL. */
 QZ_API qz_status qz_model_save(const qz_model *model, const char *dir, const qz_save_options *opts);
+/* What saving as `format` would lose, before it is done: JSON {"format", "exact", "lost": [{"module", "words"}]}, zero-terminated;
+ * *need (may be NULL) its size with the zero. QZ_STATUS_UNSUPPORTED if the format holds nothing near the model's codes. */
+QZ_API qz_status qz_model_check_save(const qz_model *model, qz_format format, char *buf, size_t cap, size_t *need);
 /* Reads dir back: headers, shapes, file hashes, and every decoded matrix against `model` (its matrices if it is quantized, else
  * only against the hashes that dir's report recorded when they were solved). buf receives JSON {"ok": ..., "checked": ...,
  * "findings": [{"severity", "file", "tensor", "text"}]}, zero-terminated; *need (may be NULL) its size with the zero. buf may be

@@ -11,10 +11,15 @@ extern "C" {
 typedef struct qz_scheme {
   uint32_t struct_size;
   qz_code code;
-  int32_t bits;       /* 2, 3, 4, 8; 0 = 4 */
-  int32_t group;      /* columns that share a scale: 16 ... 1024, multiple of 8; 0 = 128, -1 = row, -2 = tensor */
+  int32_t bits;       /* 2, 3, 4, 8, with float_zero also 1; 0 = 4, or the width that the code has */
+  int32_t group;      /* weights that share a scale: 16 ... 1024, multiple of 8; of NF4 and FP4 32 ... 4096, a power of two;
+                         -1 = row, -2 = tensor; 0 = 128, of NF4 and FP4 64, of the others -1 */
   int32_t asymmetric; /* 1: zero points are stored */
   qz_dtype scale;     /* NONE = what the format stores for the model: BF16 or F16 */
+  int32_t float_zero; /* 1: zero points are floats (HQQ) */
+  qz_grouping grouping;
+  int32_t nested; /* scales are codes themselves, in blocks of so many (double quantization: 256); 0 = they are not */
+  qz_activations activations;
 } qz_scheme;
 
 /* In which order columns are solved. */
@@ -83,7 +88,8 @@ typedef struct qz_module_report {
   uint64_t tokens, bytes_before, bytes_after;
 } qz_module_report;
 
-/* "w4g128" "w3g128" "w4g32a" (a = asymmetric) "w8" "int8" (8 bit per row) ... Unknown: QZ_STATUS_INVALID_ARGUMENT. */
+/* "w4g128" "w3g128" "w4g32a" (a = asymmetric) "w4g64f" (float zero points) "w8" "int8" (8 bit per row) "w8a8" (8-bit activations
+ * per token) "nf4" "nf4-dq" (double quantization) "fp4" "fp8" "fp8b128" (tiles) "llm-int8" ... Unknown: QZ_STATUS_INVALID_ARGUMENT. */
 QZ_API qz_status qz_scheme_preset(const char *name, qz_scheme *out);
 
 /* Rounds every linear layer (the head excepted) to nearest. scheme and run may be NULL. */

@@ -99,13 +99,28 @@ qz_status qz_model_save(const qz_model* model, const char* dir, const qz_save_op
     QZ_TRY(qz::require(dir, "dir"));
     qz_save_options o;
     QZ_TRY(qz::copy_options(opts, "qz_save_options", &o));
-    QZ_TRY(qz::check_reserved(o.reserved, "qz_save_options"));
     qz::WriteOptions options;
     options.format = static_cast<qz::FormatId>(o.format);
     options.overwrite = o.overwrite != 0;
     options.shard_bytes = o.shard_bytes;
+    options.allow_loss = o.allow_loss != 0;
     qz::Progress progress = qz::make_progress(o.progress, o.user);
     return qz::save_model(*model->model, dir, options, &progress);
+  });
+}
+
+qz_status qz_model_check_save(const qz_model* model, qz_format format, char* buf, size_t cap, size_t* need) {
+  return qz::guard("qz_model_check_save", [&]() -> Status {
+    QZ_TRY(qz::require(model, "model"));
+    const auto id = static_cast<qz::FormatId>(format);
+    QZ_ASSIGN(const qz::SavePlan plan, qz::plan_save(*model->model, id, true, nullptr));
+    const qz::Format* found = qz::find_format(plan.format);
+    qz::Json lost = qz::Json::array();
+    for (const auto& loss : plan.lost) lost.push_back({{"module", loss.module}, {"words", loss.words}});
+    const qz::Json json = {{"format", found ? std::string(found->name) : "plain"},
+                           {"exact", plan.lost.empty()},
+                           {"lost", std::move(lost)}};
+    return qz::copy_text(qz::dump_json(json), buf, cap, need);
   });
 }
 

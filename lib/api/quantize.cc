@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "api/handles.h"
+#include "packed/block_code.h"
 #include "run/pipeline.h"
 
 namespace qz {
@@ -72,7 +73,7 @@ Result<Rule> rule_from(const char* glob, const qz_rule* rule) {
   out.glob = glob;
   qz_rule r;
   QZ_TRY(copy_options(rule, "qz_rule", &r));
-  if (r.method < QZ_METHOD_DEFAULT || r.method > QZ_METHOD_GPTQ)
+  if (r.method < QZ_METHOD_DEFAULT || r.method > QZ_METHOD_HQQ)
     return error(Code::kInvalidArgument, "method %d is not known", r.method);
   out.method = static_cast<Method>(r.method);
   QZ_ASSIGN(out.scheme, scheme_from(r.scheme));
@@ -85,11 +86,37 @@ Result<Rule> rule_from(const char* glob, const qz_rule* rule) {
 Result<Scheme> scheme_from(const qz_scheme* scheme) {
   qz_scheme s;
   QZ_TRY(copy_options(scheme, "qz_scheme", &s));
-  if (s.code != QZ_CODE_INT) return error(Code::kUnsupported, "code %d is not known", s.code);
   Scheme out;
-  out.bits = s.bits == 0 ? kDefaultBits : s.bits;
-  out.group = s.group == 0 ? kDefaultGroup : s.group;
-  out.symmetric = s.asymmetric == 0;
+  switch (s.code) {
+    case QZ_CODE_INT:
+      out.bits = kDefaultBits;
+      out.group = kDefaultGroup;
+      break;
+    case QZ_CODE_NF4:
+    case QZ_CODE_FP4:
+    case QZ_CODE_FP8:
+    case QZ_CODE_LLM_INT8: {
+      const char* const names[] = {"nf4", "fp4", "fp8", "llm-int8"};
+      QZ_ASSIGN(out, scheme_preset(names[s.code - QZ_CODE_NF4]));
+      break;
+    }
+    default:  // blocks hold everything in themselves
+      out.code = static_cast<CodeKind>(s.code);
+      if (const BlockCode* block = find_block_code(out.code)) {
+        out = block_scheme(*block);
+        break;
+      }
+      return error(Code::kUnsupported, "code %d is not known", s.code);
+  }
+  if (s.bits != 0) out.bits = s.bits;
+  if (s.group != 0) out.group = s.group;
+  if (s.asymmetric != 0 || s.float_zero != 0) out.symmetric = false;
+  out.float_zero = s.float_zero != 0;
+  if (s.grouping < QZ_GROUPING_DEFAULT || s.grouping > QZ_GROUPING_TILE)
+    return error(Code::kInvalidArgument, "grouping %d is not known", s.grouping);
+  if (s.grouping != QZ_GROUPING_DEFAULT) out.grouping = static_cast<Grouping>(s.grouping - QZ_GROUPING_ROW);
+  out.nested = s.nested;
+  if (s.activations != QZ_ACTIVATIONS_DEFAULT) out.activations = static_cast<Activations>(s.activations);
   if (s.scale != QZ_DTYPE_NONE && s.scale != QZ_DTYPE_F16 && s.scale != QZ_DTYPE_BF16 && s.scale != QZ_DTYPE_F32)
     return error(Code::kInvalidArgument, "scale type %d is not F16, BF16 or F32", s.scale);
   out.scale = static_cast<DType>(s.scale);
@@ -138,6 +165,11 @@ qz_status qz_scheme_preset(const char* name, qz_scheme* out) {
     s.bits = scheme.bits;
     s.group = scheme.group;
     s.asymmetric = !scheme.symmetric;
+    s.code = static_cast<qz_code>(scheme.code);
+    s.float_zero = scheme.float_zero;
+    s.grouping = static_cast<qz_grouping>(scheme.grouping) + QZ_GROUPING_ROW;
+    s.nested = scheme.nested;
+    s.activations = static_cast<qz_activations>(scheme.activations);
     return qz::copy_out(s, "qz_scheme", out);
   });
 }

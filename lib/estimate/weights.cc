@@ -105,7 +105,7 @@ Result<MatrixBytes> WeightSpec::matrix(int64_t rows, int64_t cols) const {
   if (recipe_) return recipe_->bytes(rows, cols);
   if (!format_) return MatrixBytes{u(rows) * u(cols) * dtype_bits(dtype_) / 8, 0};
   Scheme scheme = scheme_;
-  if (scheme.group > cols) scheme.group = kGroupRow;  // as a plan resolves it
+  if (scheme.is_grid() && scheme.group > cols) scheme.group = kGroupRow;  // as a plan resolves it
   QZ_TRY(format_->can_store(scheme, rows, cols, false));
   return layout_bytes(*format_, scheme, rows, cols, false);
 }

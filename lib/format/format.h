@@ -16,7 +16,17 @@
 namespace qz {
 
 // Values equal qz_format. kPlain has no row: 16-bit safetensors hold nothing quantized.
-enum class FormatId : int32_t { kDefault = 0, kGptq = 1, kGptqV2 = 2, kGptqPlanar = 3, kCompressed = 4, kPlain = 8 };
+enum class FormatId : int32_t {
+  kDefault = 0,
+  kGptq = 1,
+  kGptqV2 = 2,
+  kGptqPlanar = 3,
+  kCompressed = 4,
+  kAwq = 5,
+  kBitsandbytes = 6,
+  kHqq = 7,
+  kPlain = 8,
+};
 
 struct PartSpec {         // one tensor of one module
   std::string_view name;  // "weight_packed"
@@ -53,11 +63,12 @@ struct StoredScheme {
   bool g_idx = false;  // a g_idx tensor is expected
   bool dense = true;   // compressed-tensors, bits that do not divide 32: dense bit stream (0.17 and later) or padded
                        // words (before); only read where the stored width does not tell
+  std::string_view marker = {};  // tensor name that marks the module as quantized; empty: the format's first
 };
 
 struct Format {
   FormatId id;
-  std::string_view name;  // "compressed-tensors", "gptq", "gptq_v2", "gptq_p"
+  std::string_view name;  // "compressed-tensors", "gptq", "gptq_v2", "gptq_p", "awq", ...
   // Tensor names that mark a module as quantized in this format, the essential one first ("weight_packed").
   std::vector<std::string_view> part_names;
   // Smallest true zero point of an asymmetric scheme that every reader understands (GPTQ v1, which stores zero - 1: 1;

@@ -1,13 +1,21 @@
+#include "format/awq.h"
+#include "format/bitsandbytes.h"
 #include "format/compressed.h"
 #include "format/fields.h"
 #include "format/format.h"
 #include "format/gptq.h"
+#include "format/hqq.h"
 
 namespace qz {
 
 const std::vector<Format>& formats() {
-  static const std::vector<Format> table = {gptq_format(GptqKind::kV1), gptq_format(GptqKind::kV2),
-                                            gptq_format(GptqKind::kPlanar), compressed_format()};
+  static const std::vector<Format> table = {gptq_format(GptqKind::kV1),
+                                            gptq_format(GptqKind::kV2),
+                                            gptq_format(GptqKind::kPlanar),
+                                            compressed_format(),
+                                            awq_format(),
+                                            bitsandbytes_format(),
+                                            hqq_format()};
   return table;
 }
 
@@ -33,9 +41,10 @@ Result<const Format*> detect_format(const Json& config) {
   }
   for (const Format& f : formats())
     if (f.name == name) return &f;
-  return error(Code::kUnsupported,
-               "quantization_config: format '%.60s', expected compressed-tensors, gptq, gptq_v2 or gptq_p",
-               name.c_str());
+  std::string known;
+  for (const Format& f : formats()) known.append(known.empty() ? "" : ", ").append(f.name);
+  return error(Code::kUnsupported, "quantization_config: format '%.60s', expected one of %s", name.c_str(),
+               known.c_str());
 }
 
 }  // namespace qz

@@ -2,10 +2,12 @@
 #pragma once
 #include <cstdint>
 
+#include "packed/scheme.h"
+
 namespace qz {
 
 enum class Order : int32_t { kNone = 1, kStatic = 2, kGidx = 3 };
-enum class Method : int32_t { kDefault = 0, kKeep = 1, kRtn = 2, kGptq = 3 };  // equals qz_method
+enum class Method : int32_t { kDefault = 0, kKeep = 1, kRtn = 2, kGptq = 3, kHqq = 4 };  // equals qz_method
 
 constexpr double kChosen = -2;  // drift, residual: chosen per module on the held-out tokens
 
@@ -25,5 +27,16 @@ struct GptqOptions {
 
   bool two_streams() const { return drift != 0 || residual != 0; }
 };
+
+struct HqqOptions {
+  int32_t iterations = 20;  // of each group at most; 0: minimum and maximum
+  bool search = true;       // also tries smaller scales and keeps what leaves the least squared error
+  double norm = 0.7, beta = 10,
+         growth = 1.01;  // of the loss; of the proximal step; of beta from one iteration to the next
+};
+
+// Which method kDefault is for a scheme. kUnsupported names the scheme that a method cannot make (choose.cc).
+Method default_method(const Scheme& scheme, bool has_calibration);
+Status check_method(Method method, const Scheme& scheme);
 
 }  // namespace qz

@@ -1,5 +1,10 @@
 #include "method/rtn.h"
 
+#include "method/blocks.h"
+#include "method/hqq.h"
+#include "method/row_absmax.h"
+#include "method/tables.h"
+
 namespace qz {
 
 QMatrix assemble(int64_t rows, int64_t cols, const Scheme& scheme, const Grid& grid, const std::vector<uint8_t>& codes,
@@ -31,6 +36,15 @@ QMatrix assemble(int64_t rows, int64_t cols, const Scheme& scheme, const Grid& g
 }
 
 Result<QMatrix> rtn(const Context& context, MatrixView w, const Scheme& scheme, int32_t min_zero) {
+  if (scheme.is_block()) return round_to_blocks(context, w, nullptr, scheme);
+  if (scheme.code == CodeKind::kLlmInt8) return round_to_row_absmax(context, w, scheme);
+  if (scheme.code != CodeKind::kInt) return round_to_table(context, w, scheme);
+  if (scheme.float_zero) {
+    HqqOptions plain;
+    plain.iterations = 0;
+    plain.search = false;
+    return hqq(context, w, scheme, plain);
+  }
   RangeOptions options;
   options.search = false;
   options.signed_grid = false;

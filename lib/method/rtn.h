@@ -6,7 +6,7 @@
 
 namespace qz {
 
-// w: [rows][cols]. Scales from minimum and maximum. scheme.scale must be set.
+// w: [rows][cols]. Scales from minimum and maximum, of any scheme that check_method allows. scheme.scale must be set.
 Result<QMatrix> rtn(const Context& context, MatrixView w, const Scheme& scheme, int32_t min_zero);
 
 // The canonical matrix from what a solver found in group order. natural: the natural column of each position, when

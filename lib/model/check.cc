@@ -103,13 +103,20 @@ Status Model::check_tensors(bool strict) {
       continue;
     }
     check.allow(m.name + ".bias", {m.rows});
-    if (stored_[i].has_value() && files.find(m.name + "." + std::string(file_format_->part_names[0])) == nullptr &&
-        files.find(weight) != nullptr) {
+    std::string marker;
+    if (stored_[i].has_value()) {
+      marker = stored_[i]->marker.empty() ? file_format_->part_names[0] : stored_[i]->marker;
+      marker.insert(0, m.name + ".");
+    }
+    if (const TensorInfo* plain = files.find(weight);
+        stored_[i].has_value() && plain != nullptr &&
+        (marker == weight ? is_float(plain->dtype) && plain->shape == std::vector{m.rows, m.cols}
+                          : files.find(marker) == nullptr)) {
       QZ_TRY(conflict("quantization_config covers '" + m.name + "' but the file has a plain weight"));
       stored_[i] = std::nullopt;
     }
     if (stored_[i].has_value()) {  // sizes are decode's business; it knows the layouts of all writers
-      check.need_name(m.name + "." + std::string(file_format_->part_names[0]));
+      check.need_name(marker);
       continue;
     }
     if (files.find(weight) == nullptr) {

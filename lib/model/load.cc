@@ -29,7 +29,7 @@ Result<std::shared_ptr<const QMatrix>> Model::load_matrix(size_t module) const {
     return error(Code::kInvalidArgument, "module '%s' is not quantized", m.name.c_str());
   }
   // No part of any layout takes as much: a file may claim, and by holes have, what memory does not.
-  const uint64_t most = 8 * static_cast<uint64_t>(m.rows) * static_cast<uint64_t>(m.cols) + 64;
+  const uint64_t most = 8 * static_cast<uint64_t>(m.rows) * static_cast<uint64_t>(m.cols) + 4096;
   Parts parts;
   for (const std::string_view name : file_format_->part_names) {
     const TensorInfo* tensor = checkpoint_->find(m.name + "." + std::string(name));

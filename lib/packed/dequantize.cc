@@ -71,6 +71,8 @@ void decode_blocks(const BlockCode& block, const QMatrix& q, int64_t r, int64_t 
 
 }  // namespace
 
+int64_t scale_index(const QMatrix& q, int64_t r, int64_t c) { return run_at(q, r, c).scale; }
+
 void dequantize_part(const QMatrix& q, int64_t r, int64_t c0, int64_t c1, float* out) {
   const Scheme& s = q.scheme;
   if (const BlockCode* block = find_block_code(s.code)) return decode_blocks(*block, q, r, c0, c1, out);

@@ -136,9 +136,8 @@ std::string hash_qmatrix(const QMatrix& q) {
   hash_array(&hash, q.zeros);
   hash_array(&hash, natural_groups(q.g_idx, q.cols, s) ? std::vector<int32_t>() : q.g_idx);
   if (s.is_grid() && s.activations == Activations::kNone) return hash.hex();  // as it was before there were others
-  for (int64_t v :
-       {static_cast<int64_t>(s.grouping), static_cast<int64_t>(s.float_zero), static_cast<int64_t>(s.nested),
-        static_cast<int64_t>(s.activations), static_cast<int64_t>(q.input_zero)})
+  for (int64_t v : {static_cast<int64_t>(s.grouping), static_cast<int64_t>(s.float_zero),
+                    static_cast<int64_t>(s.nested), static_cast<int64_t>(s.activations)})
     hash_number(&hash, v);
   hash_array(&hash, q.float_zeros);
   hash_array(&hash, q.nested.codes);

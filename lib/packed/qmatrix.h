@@ -30,8 +30,7 @@ struct QMatrix {
   std::vector<int32_t> g_idx;      // [cols] group of each column; empty = c / group (no act-order at run time)
   std::vector<float> float_zeros;  // like scales, with scheme.float_zero (`zeros` is empty then)
   NestedScales nested;             // with scheme.nested
-  float input_scale = 0;           // Activations::kTensor: x = input_scale * (code - input_zero), code -128 … 127; FP8:
-  int32_t input_zero = 0;          // input_zero is 0
+  float input_scale = 0;           // Activations::kTensor: x = input_scale * code, code an integer or an FP8 number
 
   // Of Grouping::kRow.
   int64_t groups() const { return scheme.groups(cols); }
@@ -47,6 +46,8 @@ struct QMatrix {
   }
 };
 
+// Which of q.scales is that of (r, c); q.scheme is no block code (dequantize.cc).
+int64_t scale_index(const QMatrix& q, int64_t r, int64_t c);
 // Columns [c0, c1) of row r in float32 (dequantize.cc).
 void dequantize_part(const QMatrix& q, int64_t r, int64_t c0, int64_t c1, float* out);
 // Row r in float32, cols values.

@@ -5,7 +5,7 @@
 namespace qz {
 namespace {
 
-constexpr const char* kMethods[] = {"default", "keep", "rtn", "gptq"};
+constexpr const char* kMethods[] = {"default", "keep", "rtn", "gptq", "hqq"};
 constexpr const char* kOrders[] = {"", "none", "static", "g_idx"};
 
 template <size_t n>
@@ -134,7 +134,7 @@ Json rule_to_json(const Rule& rule) {
   Json json{{"glob", rule.glob}, {"method", method_name(rule.method)}};
   if (rule.method == Method::kKeep) return json;
   json["scheme"] = scheme_name(rule.scheme);
-  if (rule.method == Method::kRtn) return json;
+  if (rule.method == Method::kRtn || rule.method == Method::kHqq) return json;
   Json levers = Json::object();
   for (const Lever& lever : kLevers) levers[lever.name] = lever.write(rule.gptq);
   json["gptq"] = levers;

@@ -40,12 +40,6 @@ bool glob_match(std::string_view glob, std::string_view text) {
 
 namespace {
 
-// What each method makes.
-Status check_method(Method method, const Scheme& scheme) {
-  if (method == Method::kKeep || scheme.is_grid()) return {};
-  return error(Code::kUnsupported, "no method makes codes of scheme %s", scheme_name(scheme).c_str());
-}
-
 bool rule_covers(const Rule& rule, const Module& module) {
   if (rule.glob == "*") return module.layer >= 0;
   return glob_match(rule.glob, module.name);
@@ -117,14 +111,15 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
       out.push_back(p);
       continue;
     }
-    p.method = rule->method == Method::kDefault ? (has_calibration ? Method::kGptq : Method::kRtn) : rule->method;
+    p.method = rule->method == Method::kDefault ? default_method(rule->scheme, has_calibration) : rule->method;
     p.scheme = rule->scheme;
     p.gptq = rule->gptq;
     if (p.method == Method::kGptq && !has_calibration)
       return error(Code::kInvalidArgument, "'%s' is to be solved by GPTQ, but there are no calibration tokens",
                    module.name.c_str());
     if (p.scheme.scale == DType::kNone) p.scheme.scale = format->scale_dtype(model.config().dtype);
-    if (p.scheme.group > module.cols) p.scheme.group = kGroupRow;  // one group covers the row anyway
+    if (p.scheme.compute == DType::kNone) p.scheme.compute = model.config().dtype;
+    if (p.scheme.is_grid() && p.scheme.group > module.cols) p.scheme.group = kGroupRow;  // one covers the row anyway
     if (Status s = format->can_store(p.scheme, module.rows, module.cols, needs_g_idx(p, module));
         !s.ok() && count++ < 4)
       problems += (problems.empty() ? "" : "; ") + module.name + " [" + std::to_string(module.rows) + ", " +

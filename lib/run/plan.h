@@ -33,7 +33,7 @@ class Plan {
   std::vector<Rule> rules_;
 };
 
-// One module's part, ready to run: method is kKeep, kRtn or kGptq; scheme.scale is set.
+// One module's part, ready to run: method is not kDefault; scheme.scale is set.
 struct ModulePlan {
   Method method = Method::kKeep;
   Scheme scheme;

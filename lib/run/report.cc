@@ -89,7 +89,7 @@ Result<RunReport> report_from_json(const Json& json) {
     ModuleReport m;
     m.name = r.text("name");
     const std::string method = r.text("method");
-    for (const Method known : {Method::kKeep, Method::kRtn, Method::kGptq})
+    for (const Method known : {Method::kKeep, Method::kRtn, Method::kGptq, Method::kHqq})
       if (method == method_name(known)) m.method = known;
     auto scheme = scheme_preset(r.text("scheme"));
     if (!scheme.ok())

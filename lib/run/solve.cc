@@ -5,7 +5,9 @@
 #include <limits>
 
 #include "method/gptq.h"
+#include "method/hqq.h"
 #include "method/rtn.h"
+#include "method/table_gptq.h"
 #include "method/target.h"
 
 namespace qz {
@@ -58,7 +60,9 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
       const HessianFactor& f = **factor;
       QZ_ASSIGN(const RowMetric rows, make_row_metric(context, metric, plan.gptq.metric_ridge));
       auto solved =
-          gptq(context, weight, f, stage->stats(), held, plan.scheme, plan.gptq, rows, format.min_zero, progress);
+          plan.scheme.is_grid()
+              ? gptq(context, weight, f, stage->stats(), held, plan.scheme, plan.gptq, rows, format.min_zero, progress)
+              : table_gptq(context, weight, f, stage->stats(), held, plan.scheme, plan.gptq, progress);
       if (!solved.ok()) return solved.status().with_prefix(module.name);
       q = std::move(solved->q);
       report.order = plan.gptq.order;
@@ -75,6 +79,10 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
       out.event = module.name + ": rounded to nearest instead of GPTQ: " + factor.status().text();
       q = rounded;
     }
+  } else if (plan.method == Method::kHqq) {
+    auto found = hqq(context, weight, plan.scheme, HqqOptions());
+    if (!found.ok()) return found.status().with_prefix(module.name);
+    q = std::move(*found);
   } else {
     q = rounded;
   }

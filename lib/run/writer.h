@@ -14,6 +14,7 @@ struct WriteOptions {
   FormatId format = FormatId::kCompressed;
   bool overwrite = false;
   uint64_t shard_bytes = 0;
+  bool allow_loss = false;  // save_model: what the target cannot hold exactly is rounded
 };
 
 class ModelWriter {

@@ -30,7 +30,7 @@ static void bad_options(const qz_model* model, const qz_calib* calib) {
     int32_t code, bits, group;
     qz_dtype scale;
     qz_status status;
-  } wrong[] = {{1, 4, 128, 0, QZ_STATUS_UNSUPPORTED},       {0, 5, 128, 0, QZ_STATUS_INVALID_ARGUMENT},
+  } wrong[] = {{77, 4, 128, 0, QZ_STATUS_UNSUPPORTED},      {0, 5, 128, 0, QZ_STATUS_INVALID_ARGUMENT},
                {0, -4, 128, 0, QZ_STATUS_INVALID_ARGUMENT}, {0, 4, 17, 0, QZ_STATUS_INVALID_ARGUMENT},
                {0, 4, 8, 0, QZ_STATUS_INVALID_ARGUMENT},    {0, 4, 2048, 0, QZ_STATUS_INVALID_ARGUMENT},
                {0, 4, -3, 0, QZ_STATUS_INVALID_ARGUMENT},   {0, 4, 128, QZ_DTYPE_I8, QZ_STATUS_INVALID_ARGUMENT},

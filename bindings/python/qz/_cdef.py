@@ -31,16 +31,39 @@ enum {
   QZ_DTYPE_I16 = 6,
   QZ_DTYPE_I8 = 7,
   QZ_DTYPE_U8 = 8,
-  QZ_DTYPE_BOOL = 9
+  QZ_DTYPE_BOOL = 9,
+  QZ_DTYPE_F8_E4M3 = 10
 };
 typedef int32_t qz_code;
-enum { QZ_CODE_INT = 0 };
+enum {
+  QZ_CODE_INT = 0,
+  QZ_CODE_NF4 = 1,
+  QZ_CODE_FP4 = 2,
+  QZ_CODE_FP8 = 3,
+  QZ_CODE_LLM_INT8 = 4
+};
+typedef int32_t qz_grouping;
+enum {
+  QZ_GROUPING_DEFAULT = 0,
+  QZ_GROUPING_ROW = 1,
+  QZ_GROUPING_FLAT = 2,
+  QZ_GROUPING_STRIDED = 3,
+  QZ_GROUPING_TILE = 4
+};
+typedef int32_t qz_activations;
+enum {
+  QZ_ACTIVATIONS_DEFAULT = 0,
+  QZ_ACTIVATIONS_TOKEN = 1,
+  QZ_ACTIVATIONS_TENSOR = 2,
+  QZ_ACTIVATIONS_OUTLIERS = 3
+};
 typedef int32_t qz_method;
 enum {
   QZ_METHOD_DEFAULT = 0,
   QZ_METHOD_KEEP = 1,
   QZ_METHOD_RTN = 2,
-  QZ_METHOD_GPTQ = 3
+  QZ_METHOD_GPTQ = 3,
+  QZ_METHOD_HQQ = 4
 };
 typedef int32_t qz_format;
 enum {
@@ -49,6 +72,9 @@ enum {
   QZ_FORMAT_GPTQ_V2 = 2,
   QZ_FORMAT_GPTQ_PLANAR = 3,
   QZ_FORMAT_COMPRESSED = 4,
+  QZ_FORMAT_AWQ = 5,
+  QZ_FORMAT_BITSANDBYTES = 6,
+  QZ_FORMAT_HQQ = 7,
   QZ_FORMAT_PLAIN = 8
 };
 typedef struct qz_device {
@@ -147,7 +173,7 @@ typedef struct qz_save_options {
   uint32_t struct_size;
   qz_format format;
   int32_t overwrite;
-  int32_t reserved;
+  int32_t allow_loss;
   uint64_t shard_bytes;
   qz_progress_fn progress;
   void *user;
@@ -157,6 +183,7 @@ qz_status qz_model_get_info(const qz_model *model, qz_model_info *out);
 size_t qz_model_module_count(const qz_model *model);
 qz_status qz_model_get_module(const qz_model *model, size_t i, qz_module_info *out);
 qz_status qz_model_save(const qz_model *model, const char *dir, const qz_save_options *opts);
+qz_status qz_model_check_save(const qz_model *model, qz_format format, char *buf, size_t cap, size_t *need);
 qz_status qz_model_verify(const qz_model *model, const char *dir, char *buf, size_t cap, size_t *need);
 void qz_model_free(qz_model *model);
 qz_status qz_calib_create(const qz_context *ctx, qz_calib **out);
@@ -176,6 +203,10 @@ typedef struct qz_scheme {
   int32_t group;
   int32_t asymmetric;
   qz_dtype scale;
+  int32_t float_zero;
+  qz_grouping grouping;
+  int32_t nested;
+  qz_activations activations;
 } qz_scheme;
 typedef int32_t qz_order;
 enum {

@@ -5,8 +5,10 @@ from ._library import lib
 from .errors import InvalidArgument
 
 FORMATS = {"compressed-tensors": lib.QZ_FORMAT_COMPRESSED, "gptq": lib.QZ_FORMAT_GPTQ, "gptq_v2": lib.QZ_FORMAT_GPTQ_V2,
-           "gptq_p": lib.QZ_FORMAT_GPTQ_PLANAR, "plain": lib.QZ_FORMAT_PLAIN}
-METHODS = {"default": lib.QZ_METHOD_DEFAULT, "keep": lib.QZ_METHOD_KEEP, "rtn": lib.QZ_METHOD_RTN, "gptq": lib.QZ_METHOD_GPTQ}
+           "gptq_p": lib.QZ_FORMAT_GPTQ_PLANAR, "awq": lib.QZ_FORMAT_AWQ, "bitsandbytes": lib.QZ_FORMAT_BITSANDBYTES,
+           "hqq": lib.QZ_FORMAT_HQQ, "plain": lib.QZ_FORMAT_PLAIN}
+METHODS = {"default": lib.QZ_METHOD_DEFAULT, "keep": lib.QZ_METHOD_KEEP, "rtn": lib.QZ_METHOD_RTN, "gptq": lib.QZ_METHOD_GPTQ,
+           "hqq": lib.QZ_METHOD_HQQ}
 ORDERS = {"none": lib.QZ_ORDER_NONE, "static": lib.QZ_ORDER_STATIC, "g_idx": lib.QZ_ORDER_GIDX}
 DTYPES = {"f32": lib.QZ_DTYPE_F32, "f16": lib.QZ_DTYPE_F16, "bf16": lib.QZ_DTYPE_BF16, "i64": lib.QZ_DTYPE_I64,
           "i32": lib.QZ_DTYPE_I32, "i16": lib.QZ_DTYPE_I16, "i8": lib.QZ_DTYPE_I8, "u8": lib.QZ_DTYPE_U8, "bool": lib.QZ_DTYPE_BOOL}

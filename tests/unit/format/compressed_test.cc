@@ -206,13 +206,18 @@ TEST(Compressed, ConfigurationsThatAreRefused) {
     return scheme_of(format(), changed(changes), "model.layers.0.mlp.up_proj");
   };
   EXPECT_EQ(words(R"({"format": "int-quantized"})"),
-            "error: quantization_config: format is \"int-quantized\", expected \"pack-quantized\"");
+            "error: model.layers.0.mlp.up_proj: quantization_config: 4 bits that are not packed, expected 8");
   EXPECT_EQ(words(R"({"config_groups": {"group_0": {"format": "nvfp4-pack-quantized"}}})"),
-            "error: quantization_config: format is \"nvfp4-pack-quantized\", expected \"pack-quantized\"");
-  EXPECT_EQ(words(R"({"config_groups": {"group_0": {"input_activations": {"num_bits": 8}}}})"),
-            "error: quantization_config: input_activations is {\"num_bits\":8}, expected null (weights only)");
+            "error: quantization_config: format is \"nvfp4-pack-quantized\", expected \"pack-quantized\", "
+            "\"int-quantized\" or \"float-quantized\"");
+  EXPECT_EQ(words(R"({"config_groups": {"group_0": {"input_activations": {"num_bits": 8}}}})"), "w4g128a8s");
   EXPECT_EQ(words(R"({"config_groups": {"group_0": {"weights": {"type": "float"}}}})"),
-            "error: model.layers.0.mlp.up_proj: quantization_config: weights.type is \"float\", expected \"int\"");
+            "error: model.layers.0.mlp.up_proj: quantization_config: weights.type is \"float\", expected \"int\", "
+            "or \"float\" of 8 bits");
+  EXPECT_EQ(
+      words(R"({"config_groups": {"group_0": {"input_activations": {"num_bits": 4}}}})"),
+      "error: quantization_config: input_activations is {\"num_bits\":4}, expected symmetric, 8 bits, of the type "
+      "of the weights");
   EXPECT_EQ(words(R"({"config_groups": {"group_0": {"weights": {"num_bits": 1}}}})"),
             "error: model.layers.0.mlp.up_proj: quantization_config: num_bits 1, expected 2 to 8");
   EXPECT_EQ(words(R"({"config_groups": {"group_0": {"weights": {"strategy": "block"}}}})"),

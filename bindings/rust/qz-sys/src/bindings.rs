@@ -33,24 +33,46 @@ pub const QZ_DTYPE_I16: _bindgen_ty_2 = 6;
 pub const QZ_DTYPE_I8: _bindgen_ty_2 = 7;
 pub const QZ_DTYPE_U8: _bindgen_ty_2 = 8;
 pub const QZ_DTYPE_BOOL: _bindgen_ty_2 = 9;
+pub const QZ_DTYPE_F8_E4M3: _bindgen_ty_2 = 10;
 pub type _bindgen_ty_2 = ::std::os::raw::c_int;
 pub type qz_code = i32;
 pub const QZ_CODE_INT: _bindgen_ty_3 = 0;
+pub const QZ_CODE_NF4: _bindgen_ty_3 = 1;
+pub const QZ_CODE_FP4: _bindgen_ty_3 = 2;
+pub const QZ_CODE_FP8: _bindgen_ty_3 = 3;
+pub const QZ_CODE_LLM_INT8: _bindgen_ty_3 = 4;
 pub type _bindgen_ty_3 = ::std::os::raw::c_int;
-pub type qz_method = i32;
-pub const QZ_METHOD_DEFAULT: _bindgen_ty_4 = 0;
-pub const QZ_METHOD_KEEP: _bindgen_ty_4 = 1;
-pub const QZ_METHOD_RTN: _bindgen_ty_4 = 2;
-pub const QZ_METHOD_GPTQ: _bindgen_ty_4 = 3;
+pub type qz_grouping = i32;
+pub const QZ_GROUPING_DEFAULT: _bindgen_ty_4 = 0;
+pub const QZ_GROUPING_ROW: _bindgen_ty_4 = 1;
+pub const QZ_GROUPING_FLAT: _bindgen_ty_4 = 2;
+pub const QZ_GROUPING_STRIDED: _bindgen_ty_4 = 3;
+pub const QZ_GROUPING_TILE: _bindgen_ty_4 = 4;
 pub type _bindgen_ty_4 = ::std::os::raw::c_int;
-pub type qz_format = i32;
-pub const QZ_FORMAT_DEFAULT: _bindgen_ty_5 = 0;
-pub const QZ_FORMAT_GPTQ: _bindgen_ty_5 = 1;
-pub const QZ_FORMAT_GPTQ_V2: _bindgen_ty_5 = 2;
-pub const QZ_FORMAT_GPTQ_PLANAR: _bindgen_ty_5 = 3;
-pub const QZ_FORMAT_COMPRESSED: _bindgen_ty_5 = 4;
-pub const QZ_FORMAT_PLAIN: _bindgen_ty_5 = 8;
+pub type qz_activations = i32;
+pub const QZ_ACTIVATIONS_DEFAULT: _bindgen_ty_5 = 0;
+pub const QZ_ACTIVATIONS_TOKEN: _bindgen_ty_5 = 1;
+pub const QZ_ACTIVATIONS_TENSOR: _bindgen_ty_5 = 2;
+pub const QZ_ACTIVATIONS_OUTLIERS: _bindgen_ty_5 = 3;
 pub type _bindgen_ty_5 = ::std::os::raw::c_int;
+pub type qz_method = i32;
+pub const QZ_METHOD_DEFAULT: _bindgen_ty_6 = 0;
+pub const QZ_METHOD_KEEP: _bindgen_ty_6 = 1;
+pub const QZ_METHOD_RTN: _bindgen_ty_6 = 2;
+pub const QZ_METHOD_GPTQ: _bindgen_ty_6 = 3;
+pub const QZ_METHOD_HQQ: _bindgen_ty_6 = 4;
+pub type _bindgen_ty_6 = ::std::os::raw::c_int;
+pub type qz_format = i32;
+pub const QZ_FORMAT_DEFAULT: _bindgen_ty_7 = 0;
+pub const QZ_FORMAT_GPTQ: _bindgen_ty_7 = 1;
+pub const QZ_FORMAT_GPTQ_V2: _bindgen_ty_7 = 2;
+pub const QZ_FORMAT_GPTQ_PLANAR: _bindgen_ty_7 = 3;
+pub const QZ_FORMAT_COMPRESSED: _bindgen_ty_7 = 4;
+pub const QZ_FORMAT_AWQ: _bindgen_ty_7 = 5;
+pub const QZ_FORMAT_BITSANDBYTES: _bindgen_ty_7 = 6;
+pub const QZ_FORMAT_HQQ: _bindgen_ty_7 = 7;
+pub const QZ_FORMAT_PLAIN: _bindgen_ty_7 = 8;
+pub type _bindgen_ty_7 = ::std::os::raw::c_int;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_device {
@@ -1664,7 +1686,7 @@ pub struct qz_save_options {
     pub struct_size: u32,
     pub format: qz_format,
     pub overwrite: i32,
-    pub reserved: i32,
+    pub allow_loss: i32,
     pub shard_bytes: u64,
     pub progress: qz_progress_fn,
     pub user: *mut ::std::os::raw::c_void,
@@ -1732,23 +1754,23 @@ fn bindgen_test_layout_qz_save_options() {
         );
     }
     test_field_overwrite();
-    fn test_field_reserved() {
+    fn test_field_allow_loss() {
         assert_eq!(
             unsafe {
                 let uninit = ::std::mem::MaybeUninit::<qz_save_options>::uninit();
                 let ptr = uninit.as_ptr();
-                ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize
+                ::std::ptr::addr_of!((*ptr).allow_loss) as usize - ptr as usize
             },
             12usize,
             concat!(
                 "Offset of field: ",
                 stringify!(qz_save_options),
                 "::",
-                stringify!(reserved)
+                stringify!(allow_loss)
             )
         );
     }
-    test_field_reserved();
+    test_field_allow_loss();
     fn test_field_shard_bytes() {
         assert_eq!(
             unsafe {
@@ -1827,6 +1849,15 @@ extern "C" {
         model: *const qz_model,
         dir: *const ::std::os::raw::c_char,
         opts: *const qz_save_options,
+    ) -> qz_status;
+}
+extern "C" {
+    pub fn qz_model_check_save(
+        model: *const qz_model,
+        format: qz_format,
+        buf: *mut ::std::os::raw::c_char,
+        cap: usize,
+        need: *mut usize,
     ) -> qz_status;
 }
 extern "C" {
@@ -2394,12 +2425,16 @@ pub struct qz_scheme {
     pub group: i32,
     pub asymmetric: i32,
     pub scale: qz_dtype,
+    pub float_zero: i32,
+    pub grouping: qz_grouping,
+    pub nested: i32,
+    pub activations: qz_activations,
 }
 #[test]
 fn bindgen_test_layout_qz_scheme() {
     assert_eq!(
         ::std::mem::size_of::<qz_scheme>(),
-        24usize,
+        40usize,
         concat!("Size of: ", stringify!(qz_scheme))
     );
     assert_eq!(
@@ -2509,13 +2544,81 @@ fn bindgen_test_layout_qz_scheme() {
         );
     }
     test_field_scale();
+    fn test_field_float_zero() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_scheme>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).float_zero) as usize - ptr as usize
+            },
+            24usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_scheme),
+                "::",
+                stringify!(float_zero)
+            )
+        );
+    }
+    test_field_float_zero();
+    fn test_field_grouping() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_scheme>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).grouping) as usize - ptr as usize
+            },
+            28usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_scheme),
+                "::",
+                stringify!(grouping)
+            )
+        );
+    }
+    test_field_grouping();
+    fn test_field_nested() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_scheme>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).nested) as usize - ptr as usize
+            },
+            32usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_scheme),
+                "::",
+                stringify!(nested)
+            )
+        );
+    }
+    test_field_nested();
+    fn test_field_activations() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_scheme>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).activations) as usize - ptr as usize
+            },
+            36usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_scheme),
+                "::",
+                stringify!(activations)
+            )
+        );
+    }
+    test_field_activations();
 }
 pub type qz_order = i32;
-pub const QZ_ORDER_DEFAULT: _bindgen_ty_6 = 0;
-pub const QZ_ORDER_NONE: _bindgen_ty_6 = 1;
-pub const QZ_ORDER_STATIC: _bindgen_ty_6 = 2;
-pub const QZ_ORDER_GIDX: _bindgen_ty_6 = 3;
-pub type _bindgen_ty_6 = ::std::os::raw::c_int;
+pub const QZ_ORDER_DEFAULT: _bindgen_ty_8 = 0;
+pub const QZ_ORDER_NONE: _bindgen_ty_8 = 1;
+pub const QZ_ORDER_STATIC: _bindgen_ty_8 = 2;
+pub const QZ_ORDER_GIDX: _bindgen_ty_8 = 3;
+pub type _bindgen_ty_8 = ::std::os::raw::c_int;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_gptq_options {
@@ -3614,23 +3717,23 @@ extern "C" {
     ) -> qz_status;
 }
 pub type qz_goal = i32;
-pub const QZ_GOAL_INFER: _bindgen_ty_7 = 0;
-pub const QZ_GOAL_QUANTIZE: _bindgen_ty_7 = 1;
-pub const QZ_GOAL_TRAIN_FULL: _bindgen_ty_7 = 2;
-pub const QZ_GOAL_TRAIN_LORA: _bindgen_ty_7 = 3;
-pub const QZ_GOAL_TRAIN_QLORA: _bindgen_ty_7 = 4;
-pub type _bindgen_ty_7 = ::std::os::raw::c_int;
-pub type qz_optimizer = i32;
-pub const QZ_OPTIMIZER_ADAM: _bindgen_ty_8 = 0;
-pub const QZ_OPTIMIZER_ADAM_F32: _bindgen_ty_8 = 1;
-pub const QZ_OPTIMIZER_ADAM_8BIT: _bindgen_ty_8 = 2;
-pub const QZ_OPTIMIZER_SGD: _bindgen_ty_8 = 3;
-pub type _bindgen_ty_8 = ::std::os::raw::c_int;
-pub type qz_offload = i32;
-pub const QZ_OFFLOAD_NONE: _bindgen_ty_9 = 0;
-pub const QZ_OFFLOAD_OPTIMIZER: _bindgen_ty_9 = 1;
-pub const QZ_OFFLOAD_PARAMETERS: _bindgen_ty_9 = 2;
+pub const QZ_GOAL_INFER: _bindgen_ty_9 = 0;
+pub const QZ_GOAL_QUANTIZE: _bindgen_ty_9 = 1;
+pub const QZ_GOAL_TRAIN_FULL: _bindgen_ty_9 = 2;
+pub const QZ_GOAL_TRAIN_LORA: _bindgen_ty_9 = 3;
+pub const QZ_GOAL_TRAIN_QLORA: _bindgen_ty_9 = 4;
 pub type _bindgen_ty_9 = ::std::os::raw::c_int;
+pub type qz_optimizer = i32;
+pub const QZ_OPTIMIZER_ADAM: _bindgen_ty_10 = 0;
+pub const QZ_OPTIMIZER_ADAM_F32: _bindgen_ty_10 = 1;
+pub const QZ_OPTIMIZER_ADAM_8BIT: _bindgen_ty_10 = 2;
+pub const QZ_OPTIMIZER_SGD: _bindgen_ty_10 = 3;
+pub type _bindgen_ty_10 = ::std::os::raw::c_int;
+pub type qz_offload = i32;
+pub const QZ_OFFLOAD_NONE: _bindgen_ty_11 = 0;
+pub const QZ_OFFLOAD_OPTIMIZER: _bindgen_ty_11 = 1;
+pub const QZ_OFFLOAD_PARAMETERS: _bindgen_ty_11 = 2;
+pub type _bindgen_ty_11 = ::std::os::raw::c_int;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_memory_query {
@@ -4242,10 +4345,10 @@ fn bindgen_test_layout_qz_memory() {
     test_field_disk_total();
 }
 pub type qz_fit_ask = i32;
-pub const QZ_FIT_CONTEXT: _bindgen_ty_10 = 0;
-pub const QZ_FIT_BATCH: _bindgen_ty_10 = 1;
-pub const QZ_FIT_BITS: _bindgen_ty_10 = 2;
-pub type _bindgen_ty_10 = ::std::os::raw::c_int;
+pub const QZ_FIT_CONTEXT: _bindgen_ty_12 = 0;
+pub const QZ_FIT_BATCH: _bindgen_ty_12 = 1;
+pub const QZ_FIT_BITS: _bindgen_ty_12 = 2;
+pub type _bindgen_ty_12 = ::std::os::raw::c_int;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_fit {

@@ -1,0 +1,27 @@
+// Lists of modules that a quantization_config leaves in 16 bits.
+#pragma once
+#include <string_view>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "format/format.h"
+
+namespace qz {
+
+// Whether the list under `key` names the module: its whole name, a part between dots, or its beginning or end there, as
+// transformers' should_convert_module reads it. nullopt: there is no list. kBadFile if it is no list of names.
+Result<std::optional<bool>> listed_as_kept(const Json& config, const char* key, std::string_view module);
+
+// The names of the modules that the plan keeps, the head among them even when it is tied: in transformers it is a
+// Linear of its own.
+Json kept_names(const PlanSummary& plan);
+// Whether a module within the blocks is kept: else the list may be left out, because tools keep the head unasked.
+bool keeps_in_blocks(const PlanSummary& plan);
+// lm_head and its other names.
+bool is_head_name(std::string_view module);
+
+// The scheme that all quantized modules share; kUnsupported names the first that differs, because the format has one
+// for the whole model. scale and compute may differ. kInvalidArgument if none is quantized.
+Result<Scheme> common_scheme(const PlanSummary& plan, std::string_view format);
+
+}  // namespace qz

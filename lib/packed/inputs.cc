@@ -1,0 +1,77 @@
+#include "packed/inputs.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "packed/codebook.h"
+
+namespace qz {
+namespace {
+
+constexpr float kHalfRange = 127.5f;  // compressed-tensors: 255 steps from -128 to 127
+constexpr float kFp8Most = 448;
+
+float largest(const float* x, int64_t n) {
+  float most = 0;
+  for (int64_t i = 0; i < n; ++i) most = std::max(most, std::fabs(x[i]));
+  return most;
+}
+
+void round_integers(const float* x, int64_t n, float scale, float* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float code = std::clamp(std::nearbyint(x[i] / scale), -128.0f, 127.0f);
+    out[i] = code * scale;
+  }
+}
+
+void round_fp8(const float* x, int64_t n, float scale, float* out) {
+  const std::vector<float>& table = codebook(CodeKind::kFp8);
+  for (int64_t i = 0; i < n; ++i) out[i] = table[nearest_in_codebook(CodeKind::kFp8, x[i] / scale)] * scale;
+}
+
+void round_run(const QMatrix& q, const float* x, int64_t n, float scale, float* out) {
+  if (!(scale > 0)) {
+    std::copy(x, x + n, out);
+  } else if (q.scheme.code == CodeKind::kFp8) {
+    round_fp8(x, n, scale, out);
+  } else {
+    round_integers(x, n, scale, out);
+  }
+}
+
+void round_outliers(MatrixView x, float threshold, float* out) {
+  std::vector<uint8_t> apart(static_cast<size_t>(x.cols));
+  for (int64_t t = 0; t < x.rows && threshold > 0; ++t)
+    for (int64_t c = 0; c < x.cols; ++c)
+      if (std::fabs(x.row(t)[c]) >= threshold) apart[static_cast<size_t>(c)] = 1;
+  for (int64_t t = 0; t < x.rows; ++t) {
+    const float* row = x.row(t);
+    float most = 0;
+    for (int64_t c = 0; c < x.cols; ++c)
+      if (!apart[static_cast<size_t>(c)]) most = std::max(most, std::fabs(row[c]));
+    const float scale = most / 127;
+    for (int64_t c = 0; c < x.cols; ++c) {
+      const bool whole = apart[static_cast<size_t>(c)] || most == 0;
+      out[t * x.cols + c] = whole ? row[c] : std::nearbyint(row[c] / scale) * scale;
+    }
+  }
+}
+
+}  // namespace
+
+void quantize_inputs(const QMatrix& q, MatrixView x, float* out) {
+  const Scheme& s = q.scheme;
+  if (s.activations == Activations::kOutliers || s.code == CodeKind::kLlmInt8)
+    return round_outliers(x, s.activations == Activations::kOutliers ? kOutlierThreshold : 0, out);
+  const int64_t run = s.grouping == Grouping::kTile ? s.group : x.cols;
+  for (int64_t t = 0; t < x.rows; ++t)
+    for (int64_t c = 0; c < x.cols; c += run) {
+      const int64_t n = std::min(run, x.cols - c);
+      const float* from = x.row(t) + c;
+      const float most = s.code == CodeKind::kFp8 ? kFp8Most : kHalfRange;
+      const float scale = s.activations == Activations::kTensor ? q.input_scale : largest(from, n) / most;
+      round_run(q, from, n, scale, out + t * x.cols + c);
+    }
+}
+
+}  // namespace qz
