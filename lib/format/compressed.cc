@@ -19,9 +19,6 @@ bool is_packed(const Scheme& s) {
 Status can_store_fp8(const Scheme& s, int64_t rows, int64_t cols) {
   QZ_TRY(check_sides(rows, cols).with_prefix(kName));
   QZ_TRY(check_consistent(s).with_prefix(kName));
-  if (s.grouping == Grouping::kTile && (s.group > rows || s.group > cols))
-    return error(Code::kUnsupported, "%s: tiles of %d do not fit in %lld x %lld", kName, s.group,
-                 static_cast<long long>(rows), static_cast<long long>(cols));
   const bool fits = s.grouping == Grouping::kTile || (s.grouping == Grouping::kRow && s.group < 0);
   if (!fits || s.nested || s.activations == Activations::kOutliers)
     return error(Code::kUnsupported, "%s: cannot store scheme %s, FP8 has scales of rows, tensors or tiles", kName,

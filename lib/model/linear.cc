@@ -4,6 +4,8 @@
 
 #include "kernels/gemm.h"
 #include "model/block.h"
+#include "model/scratch.h"
+#include "packed/inputs.h"
 #include "tensor/convert.h"
 
 namespace qz {
@@ -47,6 +49,11 @@ Status Linear::apply_strided(const Context& context, MatrixView x, bool accumula
   const float* b = bias.empty() ? nullptr : bias.data();
   if (q_ != nullptr) {
     const WeightRows w{rows, cols, q_.get(), fetch_quantized};
+    if (q_->scheme.activations != Activations::kNone) {
+      Scratch rounded(x.rows * cols);
+      quantize_inputs(*q_, x, rounded.data());
+      return gemm_nt(context, rounded.view(x.rows, cols), w, b, accumulate, y, stride, progress);
+    }
     return gemm_nt(context, x, w, b, accumulate, y, stride, progress);
   }
   const DenseWeight dense{f32_.empty() ? static_cast<const void*>(bytes_.data()) : f32_.data(),

@@ -37,6 +37,7 @@ Result<std::unique_ptr<ModelWriter>> ModelWriter::create(const Model& source, co
   w->format_ = options.format == FormatId::kPlain ? nullptr : find_format(options.format);
   if (!w->format_ && options.format != FormatId::kPlain)
     return error(Code::kInvalidArgument, "unknown format %d", static_cast<int>(options.format));
+  if (w->format_) QZ_TRY(w->format_->config(summary).status());  // what it cannot say, it must not find out at the end
 
   OutputTensors output = output_tensors(source, summary, w->format_);
   w->copies_ = std::move(output.copies);

@@ -59,19 +59,13 @@ void add_packed_cases(Cases* cases) {
   const auto ct = [&](const char* id, const char* words, const Edit& edit) {
     add(kCompressed, true, id, words, edit, QZ_STATUS_BAD_FILE);
   };
-  const Edit nothing = [](ModelFiles*) {};
   const qz_status unsupported = QZ_STATUS_UNSUPPORTED;
 
   gc("QC quantization_config is a list", "quantization_config must be an object",
      [](ModelFiles* m) { m->config([](Json* c) { (*c)["quantization_config"] = Json::array(); }); });
   gc("QC no method", "key 'quant_method' is missing", in_quantization([](Json* q) { *q = {{"zero_point", true}}; }));
   gc("QC method is a number", "key 'quant_method' is 4, expected a string", gptq_is("quant_method", 4));
-  add("quantized/llama-128-awq-4bit-g128", false, "QC AWQ directory", "quantization_config: format 'awq'", nothing,
-      unsupported);
-  add("quantized/qwen2-128-bnb-nf4-dq", false, "QC bitsandbytes directory",
-      "quantization_config: format 'bitsandbytes'", nothing, unsupported);
-  add("quantized/qwen2-128-ct-w8a8", false, "QC quantized activations", "quantization_config: input_activations is",
-      nothing, unsupported);
+  gc("QC AQLM directory", "quantization_config: format 'aqlm'", gptq_is("quant_method", "aqlm"), unsupported);
   gc("QC marlin layout", "quantization_config: format 'marlin'", gptq_is("is_marlin_format", true), unsupported);
   gc("QC 5 bits in a stream", "bits 5 in checkpoint_format 'gptq'", gptq_is("bits", 5), unsupported);
   gc("QC 1 bit", "bits 1, expected 2 to 8", gptq_is("bits", 1), unsupported);

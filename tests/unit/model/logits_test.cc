@@ -89,11 +89,12 @@ INSTANTIATE_TEST_SUITE_P(
                     "models/deepseek-v2-lite", "models/deepseek-v3"),
     test_name);
 
-// Packed by GPTQModel and llm-compressor; the logits come from the weights that those tools decode.
+// Packed by GPTQModel, llm-compressor and bitsandbytes; the logits come from the weights that those tools decode.
 INSTANTIATE_TEST_SUITE_P(Quantized, Logits,
                          testing::Values("quantized/llama-128-gptq-4bit-sym-g128",
                                          "quantized/qwen2-128-gptq-4bit-sym-g64-descact",
-                                         "quantized/qwen2-128-ct-w4a16-g128"),
+                                         "quantized/qwen2-128-ct-w4a16-g128", "quantized/llama-128-awq-4bit-g128",
+                                         "quantized/qwen2-128-bnb-nf4-dq"),
                          test_name);
 
 }  // namespace

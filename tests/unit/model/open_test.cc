@@ -164,8 +164,8 @@ TEST(Open, NotANumber) {
 
 TEST(Open, QuantizationConfig) {
   ModelDir dir("llama-tied");
-  dir.config["quantization_config"] = {{"quant_method", "hqq"}};
-  expect_failure(dir.open(), Code::kUnsupported, {"quantization_config", "hqq"});
+  dir.config["quantization_config"] = {{"quant_method", "aqlm"}};
+  expect_failure(dir.open(), Code::kUnsupported, {"quantization_config", "aqlm"});
   dir.config["quantization_config"] = 4;
   expect_failure(dir.open(), Code::kBadFile, {"quantization_config must be an object"});
   // Packed tensors that nothing announces.

@@ -101,9 +101,9 @@ TEST(Save, TheModelWithoutCodesIsCopied) {
 TEST(Save, WhatTheTargetCannotHoldIsRefused) {
   const TempDir dir;
   const ModelPtr llama = golden("llama-128", 2);
-  const ModelPtr tensor = run(plan_of(llama, {rule("*", Method::kRtn, "w8tensor")}), nullptr, {});
-  expect_failure(save(*tensor, dir / "no", FormatId::kGptq), Code::kUnsupported,
-                 {"gptq cannot store", "model.layers.0.self_attn.q_proj", "and 10 more"});
+  const ModelPtr three = run(plan_of(llama, {rule("*", Method::kRtn, "w3g32")}), nullptr, {});
+  expect_failure(save(*three, dir / "no", FormatId::kAwq), Code::kUnsupported,
+                 {"awq cannot store", "model.layers.0.self_attn.q_proj", "and 10 more"});
   Rule wide = rule("*", Method::kRtn, "w4g32");
   wide.scheme.scale = DType::kF32;
   const ModelPtr f32 = run(plan_of(llama, {wide}), nullptr, {});

@@ -17,7 +17,7 @@ from ..errors import BadFile, InvalidArgument, IoError
 from ..estimates import MemoryEstimate, MemoryQuery, estimate
 from ..memory import MemoryMonitor
 from ..model import Model
-from ..names import FORMATS
+from ..names import FORMATS, METHODS
 from ..plan import Plan, Rule
 from .common import Common, megabytes, pairs, with_common
 from .estimate import items_table
@@ -31,7 +31,7 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, scheme_from
 @click.option("--bits", type=int, help="2, 3, 4 or 8.")
 @click.option("--group", type=Group(), metavar="N|row|tensor", help="Columns that share a scale.")
 @click.option("--symmetric/--asymmetric", "symmetric", default=None, help="Without or with stored zero points.")
-@click.option("--method", type=click.Choice(["gptq", "rtn"]), default="gptq", show_default=True)
+@click.option("--method", type=click.Choice([name for name in METHODS if name != "keep"]), default="gptq", show_default=True)
 @click.option("--rule", "rules", multiple=True, metavar="GLOB=SPEC",
               help="Another treatment for some modules: 'lm_head=keep', '*.layers.0.*=w8g128', '*.down_proj=rtn:w8g128'. "
                    "Repeatable, the last match wins.")
