@@ -122,18 +122,24 @@ class Model(Handle):
             raise InvalidArgument("this model was not opened from a directory: it has no tokenizer")
         return Tokenizer(self.path)
 
+    def save_losses(self, format: Optional[str] = None) -> dict[str, str]:
+        """What save() in that format would lose, before anything is written: module -> words. Empty: the conversion is exact."""
+        found = text_of(lib.qz_model_check_save, self._pointer, names.number(names.FORMATS, format, "format"))[1]
+        return {loss["module"]: loss["words"] for loss in json.loads(found)["lost"]}
+
     def save(self, directory: str | os.PathLike[str], *, format: Optional[str] = None, overwrite: bool = False, shard_bytes: int = 0,
-             progress: Optional[ProgressFunction] = None) -> None:
+             allow_loss: bool = False, progress: Optional[ProgressFunction] = None) -> None:
         """Writes a directory that opens again; complete or not at all.
 
-        format: "compressed-tensors" "gptq" "gptq_v2" "plain" (dequantized), None = the model's own. Codes move from one format to
-        another unchanged; what the target cannot hold is Unsupported, before anything is written. shard_bytes: 0 = 5 GB.
+        format: "compressed-tensors" "gptq" "awq" "bitsandbytes" "hqq" ... "plain" (dequantized), None = the model's own. The numbers
+        are the same in another format; what the target cannot hold is Unsupported, before anything is written, or with allow_loss
+        rounded to the nearest that it can. shard_bytes: 0 = 5 GB.
         """
         directory = c_string(directory)
 
         def call(callback: Any) -> int:
             options = struct("qz_save_options", format=names.number(names.FORMATS, format, "format"), overwrite=int(overwrite),
-                             shard_bytes=shard_bytes, progress=callback)
+                             allow_loss=int(allow_loss), shard_bytes=shard_bytes, progress=callback)
             return lib.qz_model_save(self._pointer, directory, options)
 
         long_call(progress, call)

@@ -21,6 +21,7 @@ from .estimate import estimate
 from .evaluate import evaluate
 from .generate import generate
 from .inspect import inspect
+from .presets import presets
 from .quantize import quantize
 from .report import report
 from .verify import verify
@@ -35,7 +36,7 @@ def commands() -> None:
     """Quantizes language models on the CPU."""
 
 
-for command in (quantize, evaluate, generate, inspect, convert, verify, report, devices, doctor, estimate, check, advise_command):
+for command in (quantize, evaluate, generate, inspect, convert, presets, verify, report, devices, doctor, estimate, check, advise_command):
     commands.add_command(command)
 
 

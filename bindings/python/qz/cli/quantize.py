@@ -19,25 +19,26 @@ from ..memory import MemoryMonitor
 from ..model import Model
 from ..names import FORMATS, METHODS
 from ..plan import Plan, Rule
+from ..presets import PRESETS
 from .common import Common, megabytes, pairs, with_common
 from .estimate import items_table
-from .words import Group, Size, Strength, gptq_options, parse_rule, scheme_from
+from .words import Group, Size, Strength, gptq_options, parse_rule, preset, scheme_from
 
 
 @click.command(short_help="Quantize a model to 2, 3, 4 or 8 bit.")
 @click.argument("model", type=click.Path())
 @click.argument("out", type=click.Path())
-@click.option("--scheme", help=f"What is stored: w4g128, w3g64, w4g32a (asymmetric), int8 (per row).  [default: {defaults.SCHEME}]")
+@click.option("--preset", "preset_", type=click.Choice(list(PRESETS)), metavar="NAME", help="Scheme, method and format under one name: `qz presets` lists them.")
+@click.option("--scheme", help=f"What is stored: w4g128, w3g64, w4g32a (asymmetric), int8 (per row), nf4, w4g64f (HQQ), fp8, llm-int8.  [default: {defaults.SCHEME}]")
 @click.option("--bits", type=int, help="2, 3, 4 or 8.")
 @click.option("--group", type=Group(), metavar="N|row|tensor", help="Columns that share a scale.")
 @click.option("--symmetric/--asymmetric", "symmetric", default=None, help="Without or with stored zero points.")
-@click.option("--method", type=click.Choice([name for name in METHODS if name != "keep"]), default="gptq", show_default=True)
+@click.option("--method", type=click.Choice([name for name in METHODS if name != "keep"]), help="Default: gptq.")
 @click.option("--rule", "rules", multiple=True, metavar="GLOB=SPEC",
               help="Another treatment for some modules: 'lm_head=keep', '*.layers.0.*=w8g128', '*.down_proj=rtn:w8g128'. "
                    "Repeatable, the last match wins.")
 @click.option("--plan", "plan_file", type=click.Path(), help="All rules from a JSON file, instead of the options above.")
-@click.option("--format", "format_", type=click.Choice([name for name in FORMATS if name != "plain"]), default="compressed-tensors",
-              show_default=True)
+@click.option("--format", "format_", type=click.Choice([name for name in FORMATS if name != "plain"]), help="Default: compressed-tensors.")
 @click.option("--calib", multiple=True, metavar="self|mix|text|FILE",
               help="What to calibrate with. Files: .txt, .jsonl with a \"text\" field, .npy with token ids, or what --save-calib wrote. self: "
                    f"text that the model writes itself; text: the files; mix: half of each.  [default: {defaults.MODE_WITH_TEXT} with a "
@@ -64,8 +65,8 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, scheme_from
 @click.option("--memory-log", type=click.Path(), help="Write the memory in use, 50 times a second, to this file.")
 @click.option("--allow-rtn-fallback", is_flag=True, help="Round a module whose Hessian no damping repairs; the report says so.")
 @with_common
-def quantize(common: Common, model: str, out: str, scheme: Optional[str], bits: Optional[int], group: Optional[int],
-             symmetric: Optional[bool], method: str, rules: tuple[str, ...], plan_file: Optional[str], format_: str,
+def quantize(common: Common, model: str, out: str, preset_: Optional[str], scheme: Optional[str], bits: Optional[int], group: Optional[int],
+             symmetric: Optional[bool], method: Optional[str], rules: tuple[str, ...], plan_file: Optional[str], format_: Optional[str],
              calib: tuple[str, ...], samples: int, length: Optional[int], seed: int, save_calib: Optional[str], overwrite: bool,
              shard_size: int, strict: bool, dry_run: bool, memory_log: Optional[str], **levers: Any) -> None:
     """Quantizes the linear layers of MODEL and writes OUT, a directory that vLLM and transformers load.
@@ -73,6 +74,10 @@ def quantize(common: Common, model: str, out: str, scheme: Optional[str], bits: 
     Without --calib no data is needed: the model writes its own calibration text.
     """
     started = time.monotonic()
+    chosen = PRESETS[preset_] if preset_ else None
+    scheme = scheme or (chosen.scheme if chosen else None)
+    method = method or (chosen.method if chosen else _method_for(scheme))
+    format_ = format_ or (chosen.format if chosen else "compressed-tensors")
     asymmetric = None if symmetric is None else not symmetric
     base = Rule(method, scheme_from(scheme, bits, group, asymmetric), gptq_options(**levers))
     parsed = [parse_rule(text, base) for text in rules]
@@ -120,6 +125,14 @@ def _show_plan(console: Console, expected: MemoryEstimate) -> None:
         console.print(items_table(items, where))
     for note in expected.notes:
         console.print(f"note: {note}")
+
+
+def _method_for(scheme: Optional[str]) -> str:
+    """GPTQ, unless it does not make such codes."""
+    found = preset(scheme) if scheme else None
+    if found is None or found.code in {"int", "nf4", "fp4", "fp8"}:
+        return "hqq" if found is not None and found.float_zero else "gptq"
+    return "rtn"
 
 
 def _calibration_words(calib: tuple[str, ...]) -> tuple[Optional[str], list[str]]:
