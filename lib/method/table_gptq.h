@@ -7,6 +7,7 @@ namespace qz {
 
 // As gptq(), for schemes of tables. No output metric, no sweeps: one pass. kUnsupported for Order::kGidx.
 Result<Solved> table_gptq(const Context& context, MatrixView w, const HessianFactor& factor, const StageStats& stats,
-                          const HeldOut& held, const Scheme& scheme, const GptqOptions& options, Progress* progress = nullptr);
+                          const HeldOut& held, const Scheme& scheme, const GptqOptions& options,
+                          Progress* progress = nullptr);
 
 }  // namespace qz
