@@ -6,13 +6,7 @@
 #include <numeric>
 
 #include "base/checked.h"
-
-// LAPACK, column-major, 32-bit integers (OpenBLAS, one thread).
-extern "C" {
-void spotrf_(const char* uplo, const int* n, float* a, const int* lda, int* info, size_t);
-void spotrs_(const char* uplo, const int* n, const int* nrhs, const float* a, const int* lda, float* b, const int* ldb,
-             int* info, size_t);
-}
+#include "method/lapack.h"
 
 namespace qz {
 namespace {
@@ -42,11 +36,7 @@ bool try_factor(const HessianFactor& f, double add, Matrix* lower) {
     for (int64_t j = 0; j <= i; j++) dst[j] = src[f.order[static_cast<size_t>(j)]];
     dst[i] += static_cast<float>(add);
   }
-  // Row-major lower is column-major upper: potrf('U') leaves L where we want it.
-  const int size = static_cast<int>(n);
-  int info = 0;
-  spotrf_("U", &size, lower->data(), &size, &info, 1);
-  if (info != 0) return false;
+  if (!cholesky(n, lower->data())) return false;
   for (int64_t i = 0; i < n; i++)
     if (!std::isfinite(lower->row(i)[i]) || lower->row(i)[i] <= 0) return false;
   return true;
@@ -124,15 +114,13 @@ Status solve_rows(const Context& context, const HessianFactor& factor, Matrix* y
       context, static_cast<uint32_t>(ceil_div(y->rows(), kRows)),
       [&](uint32_t task, uint32_t) {
         const int64_t r0 = task * kRows, rows = std::min(kRows, y->rows() - r0);
-        Matrix b(rows, n);  // factor order; row-major [rows][n] is LAPACK's column-major n x rows
+        Matrix b(rows, n);  // factor order
         for (int64_t r = 0; r < rows; r++)
           for (int64_t j = 0; j < n; j++) b.row(r)[j] = y->row(r0 + r)[factor.order[static_cast<size_t>(j)]];
-        const int size = static_cast<int>(n), count = static_cast<int>(rows);
-        int info = 0;
-        spotrs_("U", &size, &count, factor.lower.data(), &size, b.data(), &size, &info, 1);
+        const bool solved = cholesky_solve(n, factor.lower.data(), rows, b.data());
         for (int64_t r = 0; r < rows; r++)
           for (int64_t j = 0; j < n; j++) y->row(r0 + r)[factor.order[static_cast<size_t>(j)]] = b.row(r)[j];
-        return info == 0 ? Status() : error(Code::kInternal, "spotrs: argument %d", -info);
+        return solved ? Status() : error(Code::kInternal, "spotrs refuses its arguments");
       },
       progress);
 }

@@ -5,8 +5,7 @@
 #include <numeric>
 
 #include "base/checked.h"
-
-extern "C" void spotrf_(const char* uplo, const int* n, float* a, const int* lda, int* info, size_t);
+#include "method/lapack.h"
 
 namespace qz {
 namespace {
@@ -28,10 +27,7 @@ Status make_chain(MatrixView g, int64_t first, int64_t rows, double add, RowMetr
     }
     for (int64_t r = 0; r < rows; r++)
       for (int64_t s = 0; s < rows; s++) chain->weight.row(r)[s] = lower.row(r)[s] / lower.row(r)[r];
-    const int n = static_cast<int>(rows);
-    int info = 0;
-    spotrf_("U", &n, lower.data(), &n, &info, 1);  // row-major: lower triangle
-    if (info == 0) break;
+    if (cholesky(rows, lower.data())) break;
     if (attempt == 6)
       return error(Code::kNumeric, "the output metric of rows %lld to %lld is not positive definite",
                    static_cast<long long>(first), static_cast<long long>(first + rows));
