@@ -6,6 +6,7 @@
 #include "estimate/host.h"
 #include "io/shard_writer.h"
 #include "run/output.h"
+#include "run/sizes.h"
 #include "run/writer.h"
 
 namespace qz {
@@ -92,14 +93,9 @@ class RunModel {
     bool residual = false, stash = false;
   };
 
-  // As run/streams.cc holds sequences out.
   int64_t held_tokens() const {
-    const int64_t count = size_.sequences;
-    if (count < 4) return 0;
-    const int64_t most = std::max<int64_t>(1, count / kHeldShare), least = std::min<int64_t>(2, most);
-    const int64_t held = std::clamp(ceil_div(kHeldTokens, length_), least, most);
-    const int64_t tokens = held * length_, every = std::max<int64_t>(1, ceil_div(tokens, kHeldTokens));
-    return tokens / every;
+    const int64_t tokens = held_sequences(size_.sequences, length_) * length_;
+    return tokens / held_every(tokens);
   }
 
   // Modules of the first block that a plan touches, by the input that they read: q, k, v | o | gate, up | down.
@@ -141,14 +137,11 @@ class RunModel {
         m->add("one block twice: the original and the one quantized so far", dense_bytes(module), 2);
     add_metrics(m);
     int64_t wide = config_.heads * config_.head_dim;
-    const Count stash = floats(rows_, config_.intermediate) * Count(sides());
-    if (stash.value() <= kStashBytes) wide = std::max(wide, config_.intermediate);
+    if (keeps_mlp_inputs(rows_, config_.intermediate, sides())) wide = std::max(wide, config_.intermediate);
     m->add("inputs of o and down, all tokens", floats(rows_, wide), sides());
   }
   void add_metrics(Moment* m) const {
-    int64_t rows = 0, block = kMaxChain;
-    for (const Module& module : model_.modules()) rows += module.layer >= 0 && module.expert < 0 ? module.rows : 0;
-    while (block > kMinChain && u(rows * block) * kFloat > kMetricBytes) block /= 2;
+    const int64_t block = chain_rows(model_);
     for (size_t i = 0; i < plans_.size(); i++) {
       const int64_t n = model_.modules()[i].rows;
       if (plans_[i].method == Method::kGptq && plans_[i].gptq.metric > 0)
@@ -176,11 +169,8 @@ class RunModel {
   Moment measuring() const {
     Moment m{"measuring the output metric"};
     add_streams(&m);
-    const int64_t token = 4 * ((config_.layers + 12) * config_.hidden + 6 * config_.intermediate);
-    const int64_t tokens = std::max(kMetricTokens, kMetricActivations / token);
-    const int64_t length = std::clamp(tokens / metric_, std::min(kMetricTokens, config_.max_seq), config_.max_seq);
-    const int64_t count = std::min({size_.sequences, int64_t{metric_}, std::max<int64_t>(1, tokens / length)});
-    const int64_t rows = count * std::min(length, length_);
+    const MetricSize size = metric_size(config_, size_.sequences, metric_);
+    const int64_t rows = size.sequences * std::min(size.length, length_);
     m.add("activations while the metric is measured", floats(rows, config_.hidden), config_.layers + 9);
     m.add("activations while the metric is measured", floats(rows, config_.intermediate), 6);
     return m;
@@ -213,11 +203,6 @@ class RunModel {
     m.add("codes", matrix_bytes(module, plans_[i].scheme), 2);
     return m;
   }
-
-  // As in run/streams.cc and run/pipeline.cc.
-  static constexpr int64_t kChunkTokens = 2048, kHeldTokens = 1024, kHeldShare = 16;
-  static constexpr int64_t kMaxChain = 1024, kMinChain = 64, kMetricTokens = 256, kMetricActivations = 768 << 20;
-  static constexpr uint64_t kMetricBytes = 256u << 20, kStashBytes = 1u << 30;
 
   const Model& model_;
   const ModelConfig& config_;

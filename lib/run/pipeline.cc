@@ -7,19 +7,13 @@
 #include "model/latent.h"
 #include "model/scratch.h"
 #include "run/experts.h"
+#include "run/sizes.h"
 #include "run/solve.h"
 #include "run/streams.h"
 #include "run/writer.h"
 
 namespace qz {
 namespace {
-
-constexpr int64_t kMaxChain = 1024, kMinChain = 64;  // rows that the output metric couples
-constexpr uint64_t kMetricBytes = 256u << 20;        // of all output metrics together
-constexpr int64_t kMetricTokens = 256;               // of one measured sequence, unless all of them may be longer
-constexpr int64_t kMetricActivations = 768 << 20;    // bytes of activations while the metric is measured
-constexpr uint64_t kStashBytes =
-    1u << 30;  // MLP activations of all tokens are kept up to this size, else computed twice
 
 class Run {
  public:
@@ -180,24 +174,15 @@ Status Run::measure_metrics() {
   if (model_.config().moe.experts > 0)
     report_.events.push_back("the output metric is not measured for experts: their rows are solved independently");
   at("measure", 0, 0);
-  // As many tokens as fit: the residual stream before every block and one block's activations are kept for all of them.
-  const ModelConfig& config = model_.config();
-  const int64_t token_bytes = 4 * ((config.layers + 12) * config.hidden + 6 * config.intermediate);
-  const int64_t tokens = std::max(kMetricTokens, kMetricActivations / token_bytes);
   const auto& all = calibration_->sequences;
-  const int64_t length = std::clamp<int64_t>(tokens / wanted, std::min(kMetricTokens, config.max_seq), config.max_seq);
-  const size_t count =
-      std::min({all.size(), static_cast<size_t>(wanted), static_cast<size_t>(std::max<int64_t>(1, tokens / length))});
+  const MetricSize size = metric_size(model_.config(), static_cast<int64_t>(all.size()), wanted);
+  const auto count = static_cast<size_t>(size.sequences);
   std::vector<std::vector<int32_t>> ids;
   for (size_t i = 0; i < count; i++) {  // spread evenly, so that a mixed set is measured in all its parts
     const auto& s = all[(2 * i + 1) * all.size() / (2 * count)];
-    ids.emplace_back(s.begin(), s.begin() + std::min(static_cast<int64_t>(s.size()), length));
+    ids.emplace_back(s.begin(), s.begin() + std::min(static_cast<int64_t>(s.size()), size.length));
   }
-  // As many rows are coupled as fit: more is better, and what is given up is little (docs/accuracy.md).
-  int64_t rows = 0, block = kMaxChain;
-  for (const Module& m : model_.modules()) rows += m.layer >= 0 && m.expert < 0 ? m.rows : 0;
-  while (block > kMinChain && static_cast<uint64_t>(rows * block) * sizeof(float) > kMetricBytes) block /= 2;
-  QZ_ASSIGN(metrics_, output_metrics(fast_, ids, block, options_.seed, options_.progress));
+  QZ_ASSIGN(metrics_, output_metrics(fast_, ids, chain_rows(model_), options_.seed, options_.progress));
   for (size_t i = 0; i < modules_.size(); i++)
     if (modules_[i].method != Method::kGptq || modules_[i].gptq.metric == 0) metrics_[i] = {};
   return {};
@@ -307,8 +292,7 @@ Status Run::block(int64_t layer) {
     QZ_TRY(stage(&current, original, {Role::kGate, Role::kUp, Role::kGateUp}, config.hidden, false, input));
 
   at("calibrate", layer, 0.75);
-  const uint64_t bytes = static_cast<uint64_t>(streams_->rows() * inner) * sizeof(float) * (two_ ? 2 : 1);
-  const bool keeps = bytes <= kStashBytes;
+  const bool keeps = keeps_mlp_inputs(streams_->rows(), inner, two_ ? 2 : 1);
   stash_.reshape(keeps ? streams_->rows() : 0, inner);
   stash_original_.reshape(keeps && two_ ? streams_->rows() : 0, inner);
   Matrix &mq = stash_, &mo = stash_original_;

@@ -4,16 +4,9 @@
 
 #include "base/checked.h"
 #include "kernels/gemm.h"
+#include "run/sizes.h"
 
 namespace qz {
-namespace {
-
-constexpr int64_t kChunkTokens = 2048;  // enough rows for a GEMM, few enough for the caches and for a quick cancel
-constexpr int64_t kHeldTokens = 1024;   // that judge; more would cost memory (cols floats each) and tell little more
-constexpr int64_t kHeldShare = 16;      // at most one sequence in so many is held out
-
-}  // namespace
-
 Result<Streams> Streams::create(const Model& model, const TokenSet& calibration, bool two) {
   Streams s;
   s.two_ = two;
@@ -38,14 +31,13 @@ Result<Streams> Streams::create(const Model& model, const TokenSet& calibration,
   int64_t total = 0;
   for (const auto& p : pieces) total += static_cast<int64_t>(p.size());
   const int64_t mean = std::max<int64_t>(1, total / count);
-  const int64_t most = std::max<int64_t>(1, count / kHeldShare), least = std::min<int64_t>(2, most);
-  const int64_t held = count < 4 ? 0 : std::clamp(ceil_div(kHeldTokens, mean), least, most);
+  const int64_t held = held_sequences(count, mean);
   std::vector<bool> is_held(static_cast<size_t>(count));
   for (int64_t i = 0; i < held; i++) is_held[static_cast<size_t>((2 * i + 1) * count / (2 * held))] = true;
   int64_t held_tokens = 0;
   for (int64_t i = 0; i < count; i++)
     if (is_held[static_cast<size_t>(i)]) held_tokens += static_cast<int64_t>(pieces[static_cast<size_t>(i)].size());
-  const int64_t every = std::max<int64_t>(1, ceil_div(held_tokens, kHeldTokens));
+  const int64_t every = held_every(held_tokens);
 
   std::vector<int32_t> ids;
   for (int64_t i = 0; i < count; i++) {
