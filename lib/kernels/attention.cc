@@ -53,18 +53,22 @@ class Block {
     }
   }
 
-  // Row i sees keys [begin[i], end[i]) of all; this adds those in [key, key + keys).
+  // Row i sees the keys of its window up to its own position; this adds those in [key, key + keys).
   void add(int64_t key, int64_t keys, int64_t first) {
     const HeadShape& shape = h_.shape;
-    score(key, keys);
-    for (int64_t i = 0; i < count_; ++i) {
+    // Whole panels of rows before all of these keys see none of them.
+    const int64_t from =
+        shape.causal ? std::clamp<int64_t>(key - first - query_, 0, count_) / gemm_.mr * gemm_.mr : int64_t{0};
+    score(from, key, keys);
+    for (int64_t i = from; i < count_; ++i) {
       adjust_scores(shape, key, keys, scores_ + i * kKeyBlock);
       const int64_t position = first + query_ + i;
       const int64_t begin = shape.window > 0 ? std::max<int64_t>(position - shape.window + 1 - key, 0) : 0;
       const int64_t end = shape.causal ? std::clamp<int64_t>(position + 1 - key, 0, keys) : keys;
-      weigh(i, std::min(begin, keys), end, keys);
+      hide(i, std::min(begin, keys), end);
     }
-    combine(key, keys);
+    weigh(from);
+    combine(from, key, keys);
   }
 
   void finish() {
@@ -74,8 +78,8 @@ class Block {
  private:
   float* out(int64_t i) { return h_.out + (query_ + i) * h_.out_stride; }
 
-  // scores_ = scale * q k^T.
-  void score(int64_t key, int64_t keys) {
+  // scores_ = scale * q k^T, rows from `from` on.
+  void score(int64_t from, int64_t key, int64_t keys) {
     const int64_t mr = gemm_.mr, nr = gemm_.nr;
     for (int64_t d = 0; d < h_.shape.dim; d += kDepth) {
       const int64_t depth = std::min(kDepth, h_.shape.dim - d);
@@ -89,7 +93,7 @@ class Block {
       for (int64_t j = 0; j < keys; j += nr) {
         const int64_t n = std::min(nr, keys - j);
         gemm_.pack_across(h_.k + (key + j) * h_.k_stride + d, h_.k_stride, n, nr, depth, right_);
-        for (int64_t i = 0; i < count_; i += mr) {
+        for (int64_t i = from; i < count_; i += mr) {
           gemm_.tile(depth, left_ + i * gemm_.words(depth), right_, h_.shape.scale, d > 0, std::min(mr, count_ - i), n,
                      scores_ + i * kKeyBlock + j, kKeyBlock);
         }
@@ -97,40 +101,41 @@ class Block {
     }
   }
 
-  // Row i of scores_ becomes exp(score - running maximum) on [begin, end) and 0 elsewhere.
-  void weigh(int64_t i, int64_t begin, int64_t end, int64_t keys) {
+  // The keys outside [begin, end) become -infinity, in whole rows, so that no vector is cut; and the largest score that
+  // row i has seen so far is known, with what it was before.
+  void hide(int64_t i, int64_t begin, int64_t end) {
     float* row = scores_ + i * kKeyBlock;
-    if (begin >= end) {
-      std::fill_n(row, keys, 0.0f);
-      return;
-    }
+    std::fill(row, row + std::min(begin, kKeyBlock), -std::numeric_limits<float>::infinity());
+    std::fill(row + std::max(begin, end), row + kKeyBlock, -std::numeric_limits<float>::infinity());
     const float before = largest_[i];
-    // Whole rows, so that no vector is cut: what is not seen becomes exp(-infinity) = 0.
-    std::fill(row, row + begin, -std::numeric_limits<float>::infinity());
-    std::fill(row + end, row + kKeyBlock, -std::numeric_limits<float>::infinity());
-    largest_[i] = std::max(before, ops_.max(row, kKeyBlock));
-    const float sum = ops_.exp_minus(row, largest_[i], kKeyBlock, row);
-    if (largest_[i] == before) {
-      sum_[i] += sum;
-      return;
+    if (begin < end) largest_[i] = std::max(before, ops_.max(row, kKeyBlock));
+    // A row that has seen nothing yet keeps its nothing: -infinity - -infinity would be no number.
+    shrink_[i] = before == largest_[i] ? 0.0f : before - largest_[i];
+  }
+
+  // Rows of scores_ become exp(score - largest); what was summed with the largest score before shrinks to match.
+  void weigh(int64_t from) {
+    ops_.exp_minus(shrink_ + from, 0.0f, count_ - from, shrink_ + from);
+    for (int64_t i = from; i < count_; ++i) {
+      float* row = scores_ + i * kKeyBlock;
+      const float shift = largest_[i] > -std::numeric_limits<float>::infinity() ? largest_[i] : 0.0f;
+      const float sum = ops_.exp_minus(row, shift, kKeyBlock, row);
+      if (shrink_[i] != 1.0f) ops_.scale(out(i), shrink_[i], h_.shape.value_dim);
+      sum_[i] = sum_[i] * shrink_[i] + sum;
     }
-    float shrink = 0;
-    ops_.exp_minus(&before, largest_[i], 1, &shrink);
-    sum_[i] = sum_[i] * shrink + sum;
-    ops_.scale(out(i), shrink, h_.shape.value_dim);
   }
 
   // out += scores_ v.
-  void combine(int64_t key, int64_t keys) {
+  void combine(int64_t from, int64_t key, int64_t keys) {
     const int64_t mr = gemm_.mr, nr = gemm_.nr;
-    for (int64_t i = 0; i < count_; i += mr) {
+    for (int64_t i = from; i < count_; i += mr) {
       gemm_.pack_across(scores_ + i * kKeyBlock, kKeyBlock, std::min(mr, count_ - i), mr, keys,
                         weights_ + i * gemm_.words(keys));
     }
     for (int64_t j = 0; j < h_.shape.value_dim; j += nr) {
       const int64_t n = std::min(nr, h_.shape.value_dim - j);
       gemm_.pack_along(h_.v + key * h_.v_stride + j, h_.v_stride, n, nr, keys, right_);
-      for (int64_t i = 0; i < count_; i += mr) {
+      for (int64_t i = from; i < count_; i += mr) {
         gemm_.tile(keys, weights_ + i * gemm_.words(keys), right_, 1.0f, true, std::min(mr, count_ - i), n, out(i) + j,
                    h_.out_stride);
       }
@@ -142,7 +147,7 @@ class Block {
   const OpsKernels& ops_;
   const int64_t query_, count_;
   int64_t packed_ = -1;
-  float largest_[kQueryBlock], sum_[kQueryBlock];
+  float largest_[kQueryBlock], sum_[kQueryBlock], shrink_[kQueryBlock];
   alignas(64) float left_[kQueryBlock * kDepth];
   alignas(64) float right_[kKeyBlock * kDepth];
   alignas(64) float scores_[kQueryBlock * kKeyBlock];
