@@ -142,14 +142,17 @@ class Refiner {
     return gemm_nn(context_, errors.view(), factor_.h.view(), 1.0f, gradient_.data(), cols_, progress_);
   }
 
-  Status sweep(bool refit) {
+  // last: nothing is moved after this sweep, so that gradients on the left need not be kept.
+  Status sweep(bool refit, bool last) {
     for (int64_t c = 0; c < cols_;) {
       // Groups narrower than a block share one: their scales are refitted one by one, their codes descend together.
       const int64_t end = std::min(cols_, (c / size_ + 1) * size_);
       const int64_t stop = size_ >= kBlock ? end : std::min(cols_, c + kBlock / size_ * size_);
+      open(c, stop);
       if (refit)
         for (int64_t c0 = c; c0 < stop; c0 += size_) QZ_TRY(refit_group(c0 / size_, c0, std::min(size_, cols_ - c0)));
       for (int64_t c0 = c; c0 < stop; c0 += kBlock) QZ_TRY(descend(c0, std::min(kBlock, stop - c0)));
+      QZ_TRY(close(last));
       c = stop;
     }
     return {};
@@ -175,10 +178,29 @@ class Refiner {
     return metric_.identity() ? std::min<int64_t>(kLanes, rows_ - row_of(task, 0)) : metric_.chains[task].rows;
   }
 
-  // gradient -= delta * H[c0 : c0 + width, :], delta [rows][width].
-  Status subtract(const Matrix& delta, int64_t c0, int64_t width) {
-    return gemm_nn(context_, delta.view(), {factor_.h.row(c0), width, cols_, cols_}, -1.0f, gradient_.data(), cols_,
-                   progress_);
+  // Columns [begin, end) are moved several times before any other: their own gradients follow at once, those of all
+  // others once, when the span is closed.
+  void open(int64_t begin, int64_t end) {
+    begin_ = begin, end_ = end;
+    const int64_t others = end - begin < cols_ ? rows_ : 0;
+    moved_.reshape(others, end - begin);
+    std::fill_n(moved_.data(), others * (end - begin), 0.0f);
+  }
+  // Columns c0 on have moved by delta [rows][width], within the open span.
+  Status subtract(const Matrix& delta, int64_t c0) {
+    for (int64_t r = 0; r < moved_.rows(); r++)
+      for (int64_t j = 0; j < delta.cols(); j++) moved_.row(r)[c0 - begin_ + j] += delta.row(r)[j];
+    return update(delta.view(), c0, begin_, end_);
+  }
+  Status close(bool last) {
+    if (!last) QZ_TRY(update(moved_.view(), begin_, 0, begin_));
+    return update(moved_.view(), begin_, end_, cols_);
+  }
+  // gradient[:, from : to] -= delta H[c0 : c0 + delta.cols, from : to].
+  Status update(MatrixView delta, int64_t c0, int64_t from, int64_t to) {
+    if (from == to) return {};
+    return gemm_nn(context_, delta, {factor_.h.row(c0) + from, delta.cols, to - from, cols_}, -1.0f,
+                   gradient_.data() + from, cols_, progress_);
   }
 
   Status refit_group(int64_t g, int64_t c0, int64_t width);
@@ -194,6 +216,8 @@ class Refiner {
   Progress* progress_;
   const int64_t rows_, cols_, size_;
   Matrix gradient_;  // (T - Q) H
+  Matrix moved_;     // what the columns [begin_, end_) have moved by since they were opened
+  int64_t begin_ = 0, end_ = 0;
 };
 
 // Scales of group g, row by row: the minimum of the quadratic along d = codes - zero, rounded to what can be stored,
@@ -230,7 +254,7 @@ Status Refiner::refit_group(int64_t g, int64_t c0, int64_t width) {
     for (int64_t r = 0; r < rows_; r++) products(r, gradient_.row(r) + c0, &num, &den);
     const float by = change(grid_->scale[0], num, den);
     for (int64_t r = 0; r < rows_; r++) apply(r, by);
-    return subtract(direction, c0, width);
+    return subtract(direction, c0);
   }
   const auto work = [&](uint32_t task, uint32_t) -> Status {
     const int64_t count = row_count(task);
@@ -259,7 +283,7 @@ Status Refiner::refit_group(int64_t g, int64_t c0, int64_t width) {
     return Status();
   };
   QZ_TRY(parallel_for(context_, tasks(), work, progress_));
-  return subtract(direction, c0, width);
+  return subtract(direction, c0);
 }
 
 Status Refiner::descend(int64_t c0, int64_t width) {
@@ -295,7 +319,7 @@ Status Refiner::descend(int64_t c0, int64_t width) {
     return Status();
   };
   QZ_TRY(parallel_for(context_, tasks(), work, progress_));
-  return subtract(delta, c0, width);
+  return subtract(delta, c0);
 }
 
 }  // namespace
@@ -306,7 +330,7 @@ Status refine(const Context& context, MatrixView target, const HessianFactor& fa
   if (sweeps <= 0) return {};
   Refiner refiner(context, target, factor, metric, scheme, grid, codes, progress);
   QZ_TRY(refiner.start());
-  for (int32_t i = 0; i < sweeps; i++) QZ_TRY(refiner.sweep(refit));
+  for (int32_t i = 0; i < sweeps; i++) QZ_TRY(refiner.sweep(refit, i + 1 == sweeps));
   return {};
 }
 
