@@ -19,7 +19,7 @@ struct GptqOptions {
   bool signed_grid = true;
   bool refit = true;
   bool allow_rtn_fallback = false;
-  int32_t metric = 32;         // sequences whose gradients make the output metric; 0 = identity (rows independent)
+  int32_t metric = 24;         // sequences whose gradients make the output metric; 0 = identity (rows independent)
   double metric_ridge = 0.03;  // added to its diagonal, of its mean
   double damp = 0.05;
   double drift = kChosen;     // 0 = off
