@@ -23,7 +23,7 @@ LEVERS = [
     ("+ act-order, static groups", dict(order="static")),
     ("+ weighted range search", dict(search=True)),
     ("+ signed full-range grid", dict(signed_grid=True)),
-    ("+ coordinate-descent sweeps", dict(sweeps=4)),
+    ("+ coordinate-descent sweeps", dict(sweeps=2)),
     ("+ scale refit", dict(refit=True)),
     ("+ drift, residual (two streams)", dict(drift=None, residual=None)),
     ("+ output metric", dict(metric=None, metric_ridge=None)),

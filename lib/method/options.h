@@ -14,7 +14,7 @@ constexpr double kChosen = -2;  // drift, residual: chosen per module on the hel
 struct GptqOptions {
   int32_t block = 128;
   Order order = Order::kStatic;
-  int32_t sweeps = 4;  // 0 = none
+  int32_t sweeps = 2;  // 0 = none
   bool search = true;  // range search weighted by diag(H); false: min-max
   bool signed_grid = true;
   bool refit = true;
