@@ -10,7 +10,7 @@ extern "C" {
 typedef struct qz_progress {
   uint32_t struct_size;
   int32_t layer, layers, reserved; /* block at hand and number of blocks */
-  const char *phase;               /* "measure" "calibrate" "solve" "write" "evaluate" "sample" "verify" */
+  const char *phase;               /* "measure" "scale" "calibrate" "solve" "write" "evaluate" "sample" "verify" */
   const char *module;              /* full module name, or "" */
   double fraction;                 /* of the whole call, 0 ... 1 */
   double eta_s;                    /* seconds left, 0 while unknown */

@@ -50,12 +50,39 @@ typedef struct qz_gptq_options {
   double residual;     /* strength of its correction for the error already in the residual stream; 0 = default, -1 = off */
 } qz_gptq_options;
 
+/* A rescaling that leaves the function of the model unchanged, before codes are chosen: input columns of some layers are divided in
+ * what comes before them (a norm; with AWQ also v for o, up for down), the columns of their weights multiplied. Where nothing can
+ * take the scales, qz_plan_check and the report's events say so. Calibration tokens are needed. */
+typedef int32_t qz_transform;
+enum {
+  QZ_TRANSFORM_NONE = 0,
+  QZ_TRANSFORM_AWQ = 1,        /* columns that see large inputs are scaled up */
+  QZ_TRANSFORM_SMOOTHQUANT = 2 /* what is hard to round in 8-bit inputs moves into the weights */
+};
+
+typedef struct qz_awq_options {
+  uint32_t struct_size;
+  int32_t grid;        /* ratios that are tried; 0 = 20 */
+  int32_t duo_scaling; /* the weights' magnitudes count too; 0 = default (on), 1 = on, -1 = off */
+  int32_t search_clip; /* rounding to nearest searches clipped ranges; the same */
+} qz_awq_options;
+
+typedef struct qz_smooth_options {
+  uint32_t struct_size;
+  int32_t fixed; /* 1: alpha is used everywhere; 0: an alpha is searched for each input */
+  double alpha;  /* 0 ... 1: how much moves from the inputs into the weights */
+} qz_smooth_options;
+
 /* What to do with the modules that a rule's glob matches. */
 typedef struct qz_rule {
   uint32_t struct_size;
   qz_method method;
   const qz_scheme *scheme;     /* NULL = 4 bit, group 128, symmetric */
   const qz_gptq_options *gptq; /* NULL = defaults; read for QZ_METHOD_GPTQ and _DEFAULT */
+  qz_transform transform;
+  int32_t reserved;
+  const qz_awq_options *awq;       /* NULL = defaults; read for QZ_TRANSFORM_AWQ */
+  const qz_smooth_options *smooth; /* NULL = defaults; read for QZ_TRANSFORM_SMOOTHQUANT */
 } qz_rule;
 
 typedef struct qz_run_options {
@@ -86,6 +113,8 @@ typedef struct qz_module_report {
   double drift, residual;  /* strengths that were used */
   double seconds;
   uint64_t tokens, bytes_before, bytes_after;
+  qz_transform transform; /* that the plan asks for */
+  int32_t reserved2;
 } qz_module_report;
 
 /* "w4g128" "w3g128" "w4g32a" (a = asymmetric) "w4g64f" (float zero points) "w8" "int8" (8 bit per row) "w8a8" (8-bit activations
@@ -97,6 +126,13 @@ QZ_API qz_status qz_rtn_run(const qz_model *model, const qz_scheme *scheme, cons
 /* GPTQ on every linear layer (the head excepted). scheme, opts and run may be NULL. */
 QZ_API qz_status qz_gptq_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme, const qz_gptq_options *opts,
                              const qz_run_options *run, qz_model **out);
+/* AWQ: scales, then rounding to nearest within clipped ranges, on every linear layer (the head excepted). scheme, opts and run may be
+ * NULL. AWQ before GPTQ is a plan. */
+QZ_API qz_status qz_awq_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme, const qz_awq_options *opts,
+                            const qz_run_options *run, qz_model **out);
+/* SmoothQuant, then rounding to nearest. scheme NULL = "w8a8"; opts and run may be NULL. */
+QZ_API qz_status qz_smoothquant_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme,
+                                    const qz_smooth_options *opts, const qz_run_options *run, qz_model **out);
 
 /* A plan says per module what to do. A new plan has one rule: "*", QZ_METHOD_DEFAULT; the head is kept unless a rule names it. */
 QZ_API qz_status qz_plan_create(const qz_model *model, qz_plan **out);

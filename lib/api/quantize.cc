@@ -7,7 +7,7 @@
 namespace qz {
 namespace {
 
-constexpr int32_t kDefaultBits = 4, kDefaultGroup = 128;
+constexpr int32_t kDefaultBits = 4, kDefaultGroup = 128, kMostRatios = 1000;
 
 Status tri_state(int32_t value, const char* name, bool* to) {
   if (value < -1 || value > 1)
@@ -68,6 +68,27 @@ Status run_into(const Plan& plan, const qz_calib* calib, const qz_run_options* r
   return {};
 }
 
+Result<TransformOptions> transform_from(qz_transform kind, const qz_awq_options* awq,
+                                        const qz_smooth_options* smooth) {
+  if (kind < QZ_TRANSFORM_NONE || kind > QZ_TRANSFORM_SMOOTHQUANT)
+    return error(Code::kInvalidArgument, "transform %d is not known", kind);
+  TransformOptions out;
+  out.kind = static_cast<TransformKind>(kind);
+  qz_awq_options a;
+  QZ_TRY(copy_options(awq, "qz_awq_options", &a));
+  if (a.grid < 0 || a.grid > kMostRatios)
+    return error(Code::kInvalidArgument, "grid is %d; 0 = default, or up to %d", a.grid, kMostRatios);
+  if (a.grid != 0) out.grid = a.grid;
+  QZ_TRY(tri_state(a.duo_scaling, "duo_scaling", &out.duo));
+  QZ_TRY(tri_state(a.search_clip, "search_clip", &out.clip));
+  qz_smooth_options s;
+  QZ_TRY(copy_options(smooth, "qz_smooth_options", &s));
+  if (s.fixed == 0) return out;
+  if (!(s.alpha >= 0 && s.alpha <= 1)) return error(Code::kInvalidArgument, "alpha is %g, expected 0 to 1", s.alpha);
+  out.alpha = s.alpha;
+  return out;
+}
+
 Result<Rule> rule_from(const char* glob, const qz_rule* rule) {
   Rule out;
   out.glob = glob;
@@ -78,7 +99,27 @@ Result<Rule> rule_from(const char* glob, const qz_rule* rule) {
   out.method = static_cast<Method>(r.method);
   QZ_ASSIGN(out.scheme, scheme_from(r.scheme));
   QZ_ASSIGN(out.gptq, gptq_options_from(r.gptq));
+  QZ_TRY(check_reserved(r.reserved, "qz_rule"));
+  QZ_ASSIGN(out.transform, transform_from(r.transform, r.awq, r.smooth));
   return out;
+}
+
+// A transform before rounding to nearest, everywhere.
+Status rounded_run(const qz_model* model, const qz_calib* calib, const qz_scheme* scheme,
+                   const Result<TransformOptions>& transform, const qz_run_options* run, qz_model** out) {
+  QZ_TRY(require(out, "out"));
+  *out = nullptr;
+  QZ_TRY(require(model, "model"));
+  QZ_TRY(require(calib, "calib"));
+  QZ_TRY(transform.status());
+  Plan plan(model->model);
+  Rule rule;
+  rule.glob = "*";
+  rule.method = Method::kRtn;
+  rule.transform = *transform;
+  QZ_ASSIGN(rule.scheme, scheme_from(scheme));
+  QZ_TRY(plan.add_rule(rule));
+  return run_into(plan, calib, run, out);
 }
 
 }  // namespace
@@ -207,6 +248,25 @@ qz_status qz_gptq_run(const qz_model* model, const qz_calib* calib, const qz_sch
   });
 }
 
+qz_status qz_awq_run(const qz_model* model, const qz_calib* calib, const qz_scheme* scheme, const qz_awq_options* opts,
+                     const qz_run_options* run, qz_model** out) {
+  return qz::guard("qz_awq_run", [&]() -> Status {
+    return qz::rounded_run(model, calib, scheme, qz::transform_from(QZ_TRANSFORM_AWQ, opts, nullptr), run, out);
+  });
+}
+
+qz_status qz_smoothquant_run(const qz_model* model, const qz_calib* calib, const qz_scheme* scheme,
+                             const qz_smooth_options* opts, const qz_run_options* run, qz_model** out) {
+  return qz::guard("qz_smoothquant_run", [&]() -> Status {
+    qz_scheme eight = QZ_INIT(qz_scheme);
+    eight.bits = 8;
+    eight.group = -1;
+    eight.activations = QZ_ACTIVATIONS_TOKEN;
+    return qz::rounded_run(model, calib, scheme ? scheme : &eight,
+                           qz::transform_from(QZ_TRANSFORM_SMOOTHQUANT, nullptr, opts), run, out);
+  });
+}
+
 qz_status qz_plan_create(const qz_model* model, qz_plan** out) {
   return qz::guard("qz_plan_create", [&]() -> Status {
     QZ_TRY(qz::require(out, "out"));
@@ -286,6 +346,7 @@ qz_status qz_report_get(const qz_model* quantized, size_t i, qz_module_report* o
     r.tokens = m.tokens;
     r.bytes_before = m.bytes_before;
     r.bytes_after = m.bytes_after;
+    r.transform = static_cast<qz_transform>(m.transform);
     return qz::copy_out(r, "qz_module_report", out);
   });
 }

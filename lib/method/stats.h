@@ -12,6 +12,7 @@ namespace qz {
 struct StageStats {
   int64_t cols = 0;
   int64_t tokens = 0;  // solving tokens
+  float most = 0;      // the largest magnitude of x, over all tokens
   Matrix h;            // [cols][cols] sum of x x^T, both triangles
   Matrix drift;        // [cols][cols] sum of (x~ - x) x^T; empty: one stream
   Matrix residual;  // [hidden][cols] sum of (r~ - r) x^T; empty: no module of this stage writes to the residual stream

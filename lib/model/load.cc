@@ -91,6 +91,7 @@ Result<std::vector<float>> Model::load_bias(size_t module) const {
 }
 
 Result<std::vector<float>> Model::load_vector(const std::string& tensor_name, int64_t expected, bool required) const {
+  if (const auto it = changed_.find(tensor_name); it != changed_.end()) return it->second;
   const TensorInfo* tensor = checkpoint_->find(tensor_name);
   if (tensor == nullptr) {
     if (!required) return std::vector<float>();

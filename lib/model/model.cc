@@ -186,11 +186,13 @@ void Model::index_modules() {
 
 std::shared_ptr<const Model> Model::with_matrices(std::shared_ptr<const Model> base,
                                                   std::map<size_t, std::shared_ptr<const QMatrix>> matrices,
-                                                  FormatId format, std::shared_ptr<const Json> report) {
+                                                  FormatId format, std::shared_ptr<const Json> report,
+                                                  Vectors changed) {
   auto model = std::make_shared<Model>(*base);
   for (auto& [module, matrix] : matrices) model->matrices_[module] = std::move(matrix);
   model->format_ = format;
   model->report_ = std::move(report);
+  model->changed_ = std::move(changed);
   model->index_modules();  // the keys of the copied index point into the base
   return model;
 }

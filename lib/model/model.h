@@ -63,15 +63,20 @@ struct ModelOptions {
   bool strict = false;         // contradictions between config and tensors are errors, not log lines
 };
 
+// Norms and biases by full tensor name ("model.norm.weight"), in float32, each value exact in the tensor's type.
+using Vectors = std::map<std::string, std::vector<float>>;
+
 class Model {
  public:
   static Result<std::shared_ptr<const Model>> open(ContextPtr context, const std::string& dir,
                                                    const ModelOptions& options = {});
   // The same model with some matrices replaced (by index into modules()): what a quantization run returns. `report`
   // travels along.
+  // changed: tensors that are no linear weights and have other values than in the file.
   static std::shared_ptr<const Model> with_matrices(std::shared_ptr<const Model> base,
                                                     std::map<size_t, std::shared_ptr<const QMatrix>> matrices,
-                                                    FormatId format, std::shared_ptr<const Json> report);
+                                                    FormatId format, std::shared_ptr<const Json> report,
+                                                    Vectors changed = {});
 
   // The same model, computing with another context.
   static std::shared_ptr<const Model> with_context(const Model& base, ContextPtr context);
@@ -103,6 +108,8 @@ class Model {
   // A tensor that is not a linear weight, in float32 (norms, embeddings): name without ".weight" + suffix; empty if
   // absent.
   Result<std::vector<float>> load_vector(const std::string& tensor_name, int64_t expected, bool required) const;
+  // What load_vector gives instead of what the file holds: where a transform of a run in memory put its scales.
+  const Vectors& changed_vectors() const { return changed_; }
 
  private:
   Status open_quantized();  // quantization_config -> file_format_, stored_
@@ -122,6 +129,7 @@ class Model {
   std::vector<std::optional<StoredScheme>> stored_;            // per module, from the file
   std::map<size_t, std::shared_ptr<const QMatrix>> matrices_;  // per module, in memory: wins over the file
   std::shared_ptr<const Json> report_;
+  Vectors changed_;
 };
 using ModelPtr = std::shared_ptr<const Model>;
 

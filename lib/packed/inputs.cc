@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "packed/codebook.h"
+#include "tensor/convert.h"
 
 namespace qz {
 namespace {
@@ -58,6 +60,11 @@ void round_outliers(MatrixView x, float threshold, float* out) {
 }
 
 }  // namespace
+
+float input_scale_for(const Scheme& s, float most) {
+  const float scale = round_to(most / (s.code == CodeKind::kFp8 ? kFp8Most : kHalfRange), s.scale);
+  return std::isfinite(scale) && scale >= std::numeric_limits<float>::min() ? scale : 1.0f;  // of silence: any
+}
 
 void quantize_inputs(const QMatrix& q, MatrixView x, float* out) {
   const Scheme& s = q.scheme;

@@ -11,4 +11,7 @@ namespace qz {
 // for each group of columns.
 void quantize_inputs(const QMatrix& q, MatrixView x, float* out);
 
+// The scale of Activations::kTensor for inputs of which `most` is the largest magnitude, exact in scheme.scale.
+float input_scale_for(const Scheme& scheme, float most);
+
 }  // namespace qz

@@ -6,6 +6,7 @@
 
 #include "io/repository.h"
 #include "model/layout.h"
+#include "run/places.h"
 
 namespace qz {
 namespace {
@@ -158,7 +159,10 @@ Result<std::vector<LoadFinding>> check_plan(const Plan& plan, FormatId id, const
     q.modules[i].scheme = summary.modules[i].scheme;
     q.modules[i].g_idx = summary.modules[i].g_idx;
   }
-  return check_loading(q);
+  QZ_ASSIGN(std::vector<LoadFinding> out, check_loading(q));
+  for (std::string& text : transform_notes(*plan.model(), modules))
+    out.push_back({false, "", std::move(text), "run/places.cc"});
+  return out;
 }
 
 Result<std::vector<LoadFinding>> check_model(const Model& model, const LoadTarget& target) {

@@ -49,7 +49,8 @@ class RunModel {
   RunModel(const Model& model, const std::vector<ModulePlan>& plans, const RunSize& size)
       : model_(model), config_(model.config()), plans_(plans), size_(size) {
     for (const ModulePlan& p : plans) {
-      calibrates_ = calibrates_ || p.method == Method::kGptq;
+      calibrates_ = calibrates_ || p.measures();
+      transforms_ = transforms_ || p.transform.kind != TransformKind::kNone;
       two_ = two_ || (p.method == Method::kGptq && p.gptq.two_streams());
       if (p.method == Method::kGptq) metric_ = std::max(metric_, p.gptq.metric);
     }
@@ -69,6 +70,7 @@ class RunModel {
     } else {
       moments.push_back(embedding());
       if (metric_ > 0) moments.push_back(measuring());
+      if (transforms_) moments.push_back(scaling());
       for (const auto& stage : stages()) {
         moments.push_back(collecting(stage));
         for (const size_t module : stage.modules)
@@ -134,7 +136,8 @@ class RunModel {
   void add_block(Moment* m) const {
     for (const Module& module : model_.modules())
       if (module.layer == 0 && module.expert <= 0)
-        m->add("one block twice: the original and the one quantized so far", dense_bytes(module), 2);
+        m->add("one block twice: the original and the one quantized so far",
+               transforms_ ? floats(module.rows, module.cols) : Count(dense_bytes(module)), 2);
     add_metrics(m);
     int64_t wide = config_.heads * config_.head_dim;
     if (keeps_mlp_inputs(rows_, config_.intermediate, sides())) wide = std::max(wide, config_.intermediate);
@@ -175,6 +178,27 @@ class RunModel {
     m.add("activations while the metric is measured", floats(rows, config_.intermediate), 6);
     return m;
   }
+  // The block, one chunk of tokens through it, the sample's inputs and outputs, and the layers of one place twice more:
+  // as floats and as codes.
+  Moment scaling() const {
+    Moment m{"searching scales"};
+    add_streams(&m);
+    add_block(&m);
+    const int64_t wide = std::max(config_.intermediate, config_.heads * config_.head_dim);
+    m.add("inputs of some sequences", floats(chunk_, config_.hidden), 2);
+    m.add("inputs of some sequences", floats(chunk_, wide), 2);
+    const int64_t sample = std::min(kSampleTokens, rows_);
+    m.add("sample of the inputs", floats(sample, config_.hidden), 5);
+    m.add("sample of the inputs", floats(sample, wide), 5);
+    Count place;
+    for (const Stage& s : stages()) {
+      Count sum;
+      for (const size_t i : s.modules) sum += floats(model_.modules()[i].rows, s.cols);
+      if (sum.value() > place.value()) place = sum;
+    }
+    m.add("layers of one place, float32", place, 3);
+    return m;
+  }
   Moment collecting(const Stage& s) const {
     Moment m{"calibrating"};
     add_streams(&m);
@@ -208,7 +232,7 @@ class RunModel {
   const ModelConfig& config_;
   const std::vector<ModulePlan>& plans_;
   const RunSize& size_;
-  bool calibrates_ = false, two_ = false;
+  bool calibrates_ = false, two_ = false, transforms_ = false;
   int32_t metric_ = 0;
   int64_t length_ = 0, rows_ = 0, chunk_ = 0, judges_ = 0;
 };

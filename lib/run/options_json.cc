@@ -2,10 +2,13 @@
 
 #include <cmath>
 
+#include "transform/list.h"
+
 namespace qz {
 namespace {
 
 constexpr const char* kMethods[] = {"default", "keep", "rtn", "gptq", "hqq"};
+constexpr int32_t kMostRatios = 1000;
 constexpr const char* kOrders[] = {"", "none", "static", "g_idx"};
 
 template <size_t n>
@@ -34,6 +37,78 @@ Status read_int(const Json& j, GptqOptions* o, const char* name) {
     return bad(name, "an integer in range");
   o->*field = j.get<int32_t>();
   return {};
+}
+
+Status wrong(const std::string& key, const char* expected) {
+  return error(Code::kInvalidArgument, "plan: %s: expected %s", key.c_str(), expected);
+}
+
+// The levers of the transforms, by the transform that they belong to.
+struct TransformLever {
+  TransformKind kind;
+  const char* name;
+  Status (*read)(const Json&, const std::string& key, TransformOptions*);
+  Json (*write)(const TransformOptions&);
+};
+
+template <bool TransformOptions::* field>
+Status read_switch(const Json& j, const std::string& key, TransformOptions* o) {
+  if (!j.is_boolean()) return wrong(key, "true or false");
+  o->*field = j.get<bool>();
+  return {};
+}
+
+const TransformLever kTransformLevers[] = {
+    {TransformKind::kAwq, "grid",
+     [](const Json& j, const std::string& key, TransformOptions* o) {
+       if (!j.is_number_integer() || j.get<int64_t>() < 1 || j.get<int64_t>() > kMostRatios)
+         return wrong(key, "an integer from 1 to 1000");
+       o->grid = j.get<int32_t>();
+       return Status();
+     },
+     [](const TransformOptions& o) { return Json(o.grid); }},
+    {TransformKind::kAwq, "duo", read_switch<&TransformOptions::duo>,
+     [](const TransformOptions& o) { return Json(o.duo); }},
+    {TransformKind::kAwq, "clip", read_switch<&TransformOptions::clip>,
+     [](const TransformOptions& o) { return Json(o.clip); }},
+    {TransformKind::kSmoothQuant, "alpha",
+     [](const Json& j, const std::string& key, TransformOptions* o) {
+       if (j == "searched") return o->alpha = kSearchedAlpha, Status();
+       if (!j.is_number() || !(j.get<double>() >= 0) || j.get<double>() > 1)
+         return wrong(key, "\"searched\" or a number from 0 to 1");
+       o->alpha = j.get<double>();
+       return Status();
+     },
+     [](const TransformOptions& o) { return o.alpha == kSearchedAlpha ? Json("searched") : Json(o.alpha); }},
+};
+
+Status read_levers(const Transform& transform, const Json& json, TransformOptions* o) {
+  for (const auto& [name, value] : json.items()) {
+    const std::string key = std::string(transform.name) + "." + name;
+    const TransformLever* lever = nullptr;
+    for (const TransformLever& l : kTransformLevers)
+      if (l.kind == transform.kind && name == l.name) lever = &l;
+    if (!lever) return error(Code::kInvalidArgument, "plan: %s is not known", key.c_str());
+    QZ_TRY(lever->read(value, key, o));
+  }
+  return {};
+}
+
+Result<TransformKind> read_transform(const Json& value) {
+  std::string known;
+  if (value == transform_name(TransformKind::kNone)) return TransformKind::kNone;
+  for (const Transform& t : transforms()) {
+    if (value == t.name) return t.kind;
+    known.append(", ").append(t.name);
+  }
+  return error(Code::kInvalidArgument, "plan: transform %s, expected none%s",
+               value.dump(-1, ' ', true, Json::error_handler_t::replace).c_str(), known.c_str());
+}
+
+const Transform* find_transform(std::string_view name) {
+  for (const Transform& t : transforms())
+    if (name == t.name) return &t;
+  return nullptr;
 }
 template <bool GptqOptions::* field>
 Status read_bool(const Json& j, GptqOptions* o, const char* name) {
@@ -103,6 +178,11 @@ const Lever kLevers[] = {
 const char* method_name(Method method) { return kMethods[static_cast<int32_t>(method)]; }
 const char* order_name(Order order) { return kOrders[static_cast<int32_t>(order)]; }
 
+std::string_view transform_name(TransformKind kind) {
+  const Transform* t = find_transform(kind);
+  return t ? t->name : "none";
+}
+
 Result<Rule> rule_from_json(const Json& json) {
   if (!json.is_object()) return error(Code::kInvalidArgument, "plan: a rule is an object");
   Rule rule;
@@ -114,6 +194,10 @@ Result<Rule> rule_from_json(const Json& json) {
       rule.method = static_cast<Method>(i);
     } else if (key == "scheme" && value.is_string()) {
       QZ_ASSIGN(rule.scheme, scheme_preset(value.get<std::string>()));
+    } else if (key == "transform") {
+      QZ_ASSIGN(rule.transform.kind, read_transform(value));
+    } else if (const Transform* transform = find_transform(key); transform && value.is_object()) {
+      QZ_TRY(read_levers(*transform, value, &rule.transform));
     } else if (key == "gptq" && value.is_object()) {
       for (const auto& [name, v] : value.items()) {
         const Lever* lever = nullptr;
@@ -134,6 +218,11 @@ Json rule_to_json(const Rule& rule) {
   Json json{{"glob", rule.glob}, {"method", method_name(rule.method)}};
   if (rule.method == Method::kKeep) return json;
   json["scheme"] = scheme_name(rule.scheme);
+  if (const Transform* transform = find_transform(rule.transform.kind)) {
+    json["transform"] = transform->name;
+    for (const TransformLever& lever : kTransformLevers)
+      if (lever.kind == transform->kind) json[std::string(transform->name)][lever.name] = lever.write(rule.transform);
+  }
   if (rule.method == Method::kRtn || rule.method == Method::kHqq) return json;
   Json levers = Json::object();
   for (const Lever& lever : kLevers) levers[lever.name] = lever.write(rule.gptq);

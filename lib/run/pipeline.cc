@@ -10,6 +10,7 @@
 #include "run/sizes.h"
 #include "run/solve.h"
 #include "run/streams.h"
+#include "run/transform.h"
 #include "run/writer.h"
 
 namespace qz {
@@ -34,6 +35,8 @@ class Run {
   }
   Status prepare();
   Status measure_metrics();
+  Status transform(Block* block);
+  void note(std::string event);
   Status without_calibration();
   Status block(int64_t layer);
   Status head();
@@ -61,7 +64,7 @@ class Run {
   const Format* format_ = nullptr;
   std::vector<ModulePlan> modules_;
   std::vector<std::array<size_t, kRoles>> module_at_;  // [layer][role] -> module
-  bool calibrates_ = false, two_ = false;
+  bool calibrates_ = false, two_ = false, transforms_ = false;
   std::unique_ptr<ModelWriter> writer_;
   std::unique_ptr<Streams> streams_;
   Matrix stash_, stash_original_;  // what o and down read, all tokens, one after the other in the same memory
@@ -69,6 +72,7 @@ class Run {
   RopeTable rope_;
   RunReport report_;
   std::map<size_t, std::shared_ptr<const QMatrix>> matrices_;
+  Vectors changed_;
 };
 
 void Run::at(const char* phase, int64_t layer, double part) {
@@ -93,13 +97,15 @@ Status Run::prepare() {
   module_at_.assign(static_cast<size_t>(model_.config().layers), {});
   for (auto& row : module_at_) row.fill(modules_.size());
   int64_t widest = 0;
-  bool any = false;
+  bool any = false, solves = false;
   for (size_t i = 0; i < modules_.size(); i++) {
     const Module& m = model_.modules()[i];
     if (m.layer >= 0 && m.expert < 0) module_at_[static_cast<size_t>(m.layer)][static_cast<size_t>(m.role)] = i;
     any = any || modules_[i].method != Method::kKeep;
+    calibrates_ = calibrates_ || modules_[i].measures();
+    transforms_ = transforms_ || modules_[i].transform.kind != TransformKind::kNone;
     if (modules_[i].method != Method::kGptq) continue;
-    calibrates_ = true;
+    solves = true;
     two_ = two_ || modules_[i].gptq.two_streams();
     widest = std::max(widest, m.cols);
   }
@@ -109,14 +115,14 @@ Status Run::prepare() {
     report_.calibration_tokens = calibration_->tokens();
     report_.calibration_hash = calibration_->hash();
   }
-  if (calibrates_ && calibration_->tokens() < widest) {
+  for (std::string& text : transform_notes(model_, modules_)) note(std::move(text));
+  if (solves && calibration_->tokens() < widest) {
     const Status few = error(
         Code::kInvalidArgument,
         "%lld calibration tokens are fewer than the %lld inputs of the widest layer: its Hessian rests on the damping",
         static_cast<long long>(calibration_->tokens()), static_cast<long long>(widest));
     if (options_.strict) return few;
-    report_.events.push_back(few.text());
-    context_.log(LogLevel::kWarn, "%s", few.text().c_str());
+    note(few.text());
   }
   if (!options_.stream_to.empty()) {
     WriteOptions write;
@@ -128,11 +134,13 @@ Status Run::prepare() {
   return {};
 }
 
+void Run::note(std::string event) {
+  context_.log(LogLevel::kWarn, "%s", event.c_str());
+  report_.events.push_back(std::move(event));
+}
+
 Status Run::keep(size_t module, ModuleResult result) {
-  if (!result.event.empty()) {
-    context_.log(LogLevel::kWarn, "%s", result.event.c_str());
-    report_.events.push_back(std::move(result.event));
-  }
+  if (!result.event.empty()) note(std::move(result.event));
   report_.modules.push_back(std::move(result.report));
   if (writer_) return writer_->write_matrix(module, *result.q);
   matrices_[module] = result.q;
@@ -195,7 +203,7 @@ Status Run::stage(Block* current, const Block& original, const std::vector<Role>
     const size_t i = index(role, current->layer);
     if (i >= modules_.size()) continue;
     quantizes = quantizes || modules_[i].method != Method::kKeep;
-    needs_stats = needs_stats || modules_[i].method == Method::kGptq;
+    needs_stats = needs_stats || modules_[i].measures();
   }
   if (!quantizes) return {};
   if (options_.progress) options_.progress->info.phase = "calibrate";
@@ -212,8 +220,30 @@ Status Run::stage(Block* current, const Block& original, const std::vector<Role>
   return {};
 }
 
+Status Run::transform(Block* block) {
+  at("scale", block->layer, 0);
+  const TransformJob job = {model_, fast_, modules_, *format_, rope_, streams_->chunks(), streams_->quantized()};
+  QZ_ASSIGN(Rescaled done, transform_block(job, block, options_.progress));
+  for (const auto& [module, by] : done.divided) {  // a row divided by s has s times the gradient
+    if (module >= metrics_.size() || metrics_[module].g.empty()) continue;
+    OutputMetric& m = metrics_[module];
+    for (int64_t r = 0; r < m.rows; r++)
+      for (int64_t c = 0, first = r / m.block * m.block; c < m.block && first + c < m.rows; c++)
+        m.g.row(r)[c] *= by[static_cast<size_t>(r)] * by[static_cast<size_t>(first + c)];
+  }
+  for (auto& [name, values] : done.vectors) {
+    report_.changed.push_back({name, hash_vector(values)});
+    if (writer_)
+      writer_->replace(name, std::move(values));
+    else
+      changed_[name] = std::move(values);
+  }
+  return {};
+}
+
 Status Run::block(int64_t layer) {
-  QZ_ASSIGN(const Block original, load_block(model_, layer, Experts::kOnDemand));
+  QZ_ASSIGN(Block original, load_block(model_, layer, Experts::kOnDemand));
+  if (transforms_) QZ_TRY(transform(&original));
   Block current = original;
   const ModelConfig& config = model_.config();
   const int64_t width = current.o.cols, inner = current.mlp.down.cols;
@@ -352,16 +382,13 @@ Status Run::mixture(Block* current, const Block& original, const Matrix& x, cons
                           x.view(),
                           x_original.view(),
                           [&](size_t i) { return modules_[i].method != Method::kKeep; },
-                          [&](size_t i) { return modules_[i].method == Method::kGptq; },
+                          [&](size_t i) { return modules_[i].measures(); },
                           [&](size_t i, const Matrix& weight, StageSolver* solver, int64_t routed, Linear* replace) {
                             return solve(i, weight, solver, replace, routed);
                           }};
   std::vector<std::string> events;
   QZ_TRY(solve_experts(job, y.data(), two_ ? y_original.data() : nullptr, &events, progress));
-  for (std::string& event : events) {
-    context_.log(LogLevel::kWarn, "%s", event.c_str());
-    report_.events.push_back(std::move(event));
-  }
+  for (std::string& event : events) note(std::move(event));
   QZ_TRY(mlp_add(fast_, *current, y.view(), streams_->quantized().data()));
   return two_ ? mlp_add(fast_, original, y_original.view(), streams_->original().data()) : Status();
 }
@@ -371,7 +398,7 @@ Status Run::head() {
   if (model_.modules()[i].layer >= 0 || modules_[i].method == Method::kKeep) return {};
   at("calibrate", model_.config().layers, 0);
   std::unique_ptr<StageSolver> solver;
-  if (modules_[i].method == Method::kGptq) {
+  if (modules_[i].measures()) {
     QZ_ASSIGN(const Ends ends, Ends::load(model_));
     QZ_ASSIGN(StageStats stats, streams_->collect(
                                     fast_.context(), model_.modules()[i].cols, false,
@@ -393,7 +420,7 @@ Result<ModelPtr> Run::finish() {
   Json json = report_to_json(report_);
   if (!writer_)
     return Model::with_matrices(plan_.model(), std::move(matrices_), format_->id,
-                                std::make_shared<const Json>(std::move(json)));
+                                std::make_shared<const Json>(std::move(json)), std::move(changed_));
   QZ_TRY(writer_->finish(std::move(json), options_.progress));
   writer_.reset();
   return Model::open(model_.context_ptr(), options_.stream_to);

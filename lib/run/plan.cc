@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "run/options_json.h"
+#include "transform/list.h"
 
 namespace qz {
 
@@ -94,6 +95,23 @@ Json Plan::to_json() const {
   return Json{{"rules", rules}};
 }
 
+namespace {
+
+// What needs calibration tokens, in words.
+std::string need_of(const ModulePlan& p) {
+  if (p.method == Method::kGptq) return "be solved by GPTQ";
+  if (const Transform* t = find_transform(p.transform.kind)) return "be rescaled by " + std::string(t->name);
+  return "take inputs with a scale that is stored";
+}
+
+}  // namespace
+
+bool ModulePlan::measures() const {
+  if (method == Method::kKeep) return false;
+  return method == Method::kGptq || transform.kind != TransformKind::kNone ||
+         scheme.activations == Activations::kTensor;
+}
+
 Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool has_calibration) {
   const Model& model = *plan.model();
   const Format* format = find_format(id);
@@ -114,9 +132,10 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
     p.method = rule->method == Method::kDefault ? default_method(rule->scheme, has_calibration) : rule->method;
     p.scheme = rule->scheme;
     p.gptq = rule->gptq;
-    if (p.method == Method::kGptq && !has_calibration)
-      return error(Code::kInvalidArgument, "'%s' is to be solved by GPTQ, but there are no calibration tokens",
-                   module.name.c_str());
+    p.transform = rule->transform;
+    if (!has_calibration && p.measures())
+      return error(Code::kInvalidArgument, "'%s' is to %s, but there are no calibration tokens", module.name.c_str(),
+                   need_of(p).c_str());
     if (p.scheme.scale == DType::kNone) p.scheme.scale = format->scale_dtype(model.config().dtype);
     if (p.scheme.compute == DType::kNone) p.scheme.compute = model.config().dtype;
     if (p.scheme.is_grid() && p.scheme.group > module.cols) p.scheme.group = kGroupRow;  // one covers the row anyway

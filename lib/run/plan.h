@@ -8,6 +8,7 @@
 #include "method/options.h"
 #include "model/model.h"
 #include "packed/scheme.h"
+#include "transform/options.h"
 
 namespace qz {
 
@@ -17,6 +18,7 @@ struct Rule {
   Method method = Method::kDefault;
   Scheme scheme;
   GptqOptions gptq;
+  TransformOptions transform;
 };
 
 class Plan {
@@ -38,10 +40,13 @@ struct ModulePlan {
   Method method = Method::kKeep;
   Scheme scheme;
   GptqOptions gptq;
+  TransformOptions transform;
+  // Whether statistics of its inputs are needed.
+  bool measures() const;
 };
 
 // Applies the rules for a result in `format`. Fails before any work when the format cannot store a module, all such
-// modules in one message, or when GPTQ is asked for without calibration tokens.
+// modules in one message, or when what needs calibration tokens is asked for without them.
 Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId format, bool has_calibration);
 
 // What the format's configuration needs to know. modules in model order.

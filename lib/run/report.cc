@@ -3,7 +3,9 @@
 #include <cmath>
 #include <limits>
 
+#include "base/sha256.h"
 #include "run/options_json.h"
+#include "transform/list.h"
 
 namespace qz {
 namespace {
@@ -33,12 +35,19 @@ struct Reader {
 
 }  // namespace
 
+std::string hash_vector(const std::vector<float>& values) {
+  Sha256 hash;
+  hash.update(values.data(), values.size() * sizeof(float));
+  return hash.hex();
+}
+
 Json report_to_json(const RunReport& report) {
   Json modules = Json::array();
   for (const ModuleReport& m : report.modules)
     modules.push_back({{"name", m.name},
                        {"method", method_name(m.method)},
                        {"scheme", scheme_name(m.scheme)},
+                       {"transform", transform_name(m.transform)},
                        {"fell_back", m.fell_back},
                        {"weight_error", number(m.weight_error)},
                        {"output_error", number(m.output_error)},
@@ -55,6 +64,8 @@ Json report_to_json(const RunReport& report) {
                        {"bytes_before", m.bytes_before},
                        {"bytes_after", m.bytes_after},
                        {"sha256", m.sha256}});
+  Json changed = Json::array();
+  for (const ChangedVector& c : report.changed) changed.push_back({{"name", c.name}, {"sha256", c.sha256}});
   return {{"producer", "libqz"},
           {"version", 1},
           {"format", report.format},
@@ -63,6 +74,7 @@ Json report_to_json(const RunReport& report) {
             {"tokens", report.calibration_tokens},
             {"sha256", report.calibration_hash}}},
           {"events", report.events},
+          {"changed", std::move(changed)},
           {"modules", std::move(modules)}};
 }
 
@@ -82,6 +94,9 @@ Result<RunReport> report_from_json(const Json& json) {
   if (json.contains("events") && json["events"].is_array())
     for (const Json& e : json["events"])
       if (e.is_string()) report.events.push_back(e.get<std::string>());
+  if (json.contains("changed") && json["changed"].is_array())
+    for (const Json& c : json["changed"])
+      if (c.is_object()) report.changed.push_back({Reader{c}.text("name"), Reader{c}.text("sha256")});
   for (const Json& item : json["modules"]) {
     if (!item.is_object())
       return error(Code::kBadFile, "qz_report.json: modules: expected objects, found %s", item.type_name());
@@ -95,6 +110,9 @@ Result<RunReport> report_from_json(const Json& json) {
     if (!scheme.ok())
       return error(Code::kBadFile, "qz_report.json: %s: %s", m.name.c_str(), scheme.status().text().c_str());
     m.scheme = *scheme;
+    const std::string transform = r.text("transform");
+    for (const Transform& known : transforms())
+      if (transform == known.name) m.transform = known.kind;
     const std::string order = r.text("order");
     for (const Order known : {Order::kStatic, Order::kGidx})
       if (order == order_name(known)) m.order = known;

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "method/options.h"
 #include "packed/scheme.h"
+#include "transform/options.h"
 
 namespace qz {
 
@@ -13,6 +14,7 @@ struct ModuleReport {
   std::string name;
   Method method = Method::kRtn;
   Scheme scheme;
+  TransformKind transform = TransformKind::kNone;
   Order order = Order::kNone;
   bool fell_back = false;
   int32_t damp_steps = 0;
@@ -24,11 +26,17 @@ struct ModuleReport {
   std::string sha256;   // hash_qmatrix of what was solved: what verify proves
 };
 
+struct ChangedVector {  // a norm or bias that a transform rescaled
+  std::string name, sha256;
+};
+std::string hash_vector(const std::vector<float>& values);
+
 struct RunReport {
   std::string format;
   int64_t calibration_sequences = 0, calibration_tokens = 0;
   std::string calibration_hash;
   std::vector<ModuleReport> modules;
+  std::vector<ChangedVector> changed;
   std::vector<std::string> events;  // fallbacks and warnings, in words
 };
 

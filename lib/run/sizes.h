@@ -23,6 +23,9 @@ MetricSize metric_size(const ModelConfig& config, int64_t available, int64_t wan
 // Rows that the output metric couples: more is better, and what is given up is little (docs/accuracy.md).
 int64_t chain_rows(const Model& model);
 
+// What the scales of a transform are judged on: the beginnings of some sequences.
+constexpr int64_t kSampleTokens = 2048, kSampleLength = 256;
+
 // Whether the inputs of the second MLP layer are kept for all tokens of `streams` streams, or else computed twice.
 bool keeps_mlp_inputs(int64_t tokens, int64_t intermediate, int64_t streams);
 

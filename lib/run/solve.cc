@@ -4,11 +4,13 @@
 #include <cmath>
 #include <limits>
 
+#include "method/clip.h"
 #include "method/gptq.h"
 #include "method/hqq.h"
 #include "method/rtn.h"
 #include "method/table_gptq.h"
 #include "method/target.h"
+#include "packed/inputs.h"
 
 namespace qz {
 namespace {
@@ -22,6 +24,14 @@ double weight_error(MatrixView w, const Matrix& wq) {
       den += static_cast<double>(w.row(r)[c]) * static_cast<double>(w.row(r)[c]);
     }
   return den > 0 ? num / den : 0;
+}
+
+// AWQ clips the ranges of every layer but those whose products become attention scores: there it does harm (AutoAWQ
+// 0.2.9, quantize/quantizer.py, _search_best_clip).
+bool clips(const ModulePlan& plan, Role role) {
+  const bool scores = role == Role::kQ || role == Role::kK || role == Role::kQkv || role == Role::kQA ||
+                      role == Role::kQB || role == Role::kKvA || role == Role::kKvB;
+  return plan.transform.kind == TransformKind::kAwq && plan.transform.clip && plan.method == Method::kRtn && !scores;
 }
 
 }  // namespace
@@ -44,6 +54,7 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
   report.name = module.name;
   report.method = plan.method;
   report.scheme = plan.scheme;
+  report.transform = plan.transform.kind;
   report.tokens = stage ? static_cast<uint64_t>(stage->stats().tokens) : 0;
   report.output_error = report.rtn_output_error = std::numeric_limits<double>::quiet_NaN();
 
@@ -83,16 +94,20 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
     auto found = hqq(context, weight, plan.scheme, HqqOptions());
     if (!found.ok()) return found.status().with_prefix(module.name);
     q = std::move(*found);
+  } else if (stage && clips(plan, module.role)) {
+    QZ_ASSIGN(q, rtn_clipped(context, weight, stage->stats().h.view(), plan.scheme, format.min_zero));
   } else {
     q = rounded;
   }
+  if (plan.scheme.activations == Activations::kTensor)
+    q.input_scale = input_scale_for(plan.scheme, stage ? stage->stats().most : 0);
   QZ_TRY(check_qmatrix(q).with_prefix(module.name));
   const Matrix wq = dequantize(q);
   report.weight_error = weight_error(weight, wq);
   if (stage) {
     QZ_ASSIGN(report.output_error, held_out_error(*judging, weight, wq.view(), stage->stats(), held, progress));
     report.rtn_output_error = report.output_error;
-    if (report.method != Method::kRtn) {
+    if (report.method != Method::kRtn || clips(plan, module.role)) {
       const Matrix wr = dequantize(rounded);
       QZ_ASSIGN(report.rtn_output_error, held_out_error(*judging, weight, wr.view(), stage->stats(), held, progress));
     }

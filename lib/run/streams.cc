@@ -1,12 +1,23 @@
 #include "run/streams.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/checked.h"
 #include "kernels/gemm.h"
 #include "run/sizes.h"
 
 namespace qz {
+namespace {
+
+float largest(const Matrix& x) {
+  float most = 0;
+  for (int64_t i = 0; i < x.rows() * x.cols(); i++) most = std::max(most, std::fabs(x.data()[i]));
+  return most;
+}
+
+}  // namespace
+
 Result<Streams> Streams::create(const Model& model, const TokenSet& calibration, bool two) {
   Streams s;
   s.two_ = two;
@@ -90,6 +101,7 @@ Result<StageStats> Streams::collect(const Context& context, int64_t cols, bool r
       if (with_residual) dr = Matrix(n, hidden);
     }
     QZ_TRY(produce(chunk, false, x.data()));
+    stats.most = std::max(stats.most, largest(x));
     if (two_) QZ_TRY(produce(chunk, true, d.data()));
     for (int64_t r = 0; r < n; r++) {
       if (two_)
@@ -134,6 +146,7 @@ Result<StageStats> Streams::collect_rows(const Context& context, const std::vect
     const int64_t n = std::min(kChunkTokens, total - begin), *row = rows.data() + begin;
     Matrix x(n, cols), d(two_ ? n : 0, cols);
     QZ_TRY(produce(row, n, false, x.data()));
+    stats.most = std::max(stats.most, largest(x));
     if (two_) QZ_TRY(produce(row, n, true, d.data()));
     for (int64_t i = 0; i < d.rows() * cols; i++) d.data()[i] -= x.data()[i];
     for (int64_t r = 0; r < n; r++) {

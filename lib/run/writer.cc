@@ -33,6 +33,7 @@ Result<std::unique_ptr<ModelWriter>> ModelWriter::create(const Model& source, co
                  "the model was opened from its configuration only: it has no tensors to write");
   std::unique_ptr<ModelWriter> w(new ModelWriter);
   w->source_ = &source;
+  w->changed_ = source.changed_vectors();
   w->summary_ = summary;
   w->format_ = options.format == FormatId::kPlain ? nullptr : find_format(options.format);
   if (!w->format_ && options.format != FormatId::kPlain)
@@ -85,6 +86,12 @@ Status ModelWriter::finish(Json report, Progress* progress) {
   std::vector<uint8_t> buffer;
   for (const std::string& name : copies_) {
     const TensorInfo* t = source.find(name);
+    if (const auto it = changed_.find(name); it != changed_.end()) {
+      buffer.resize(static_cast<size_t>(t->bytes));
+      from_f32(it->second.data(), t->dtype, it->second.size(), buffer.data());
+      QZ_TRY(shards_->write(name, buffer.data(), buffer.size()));
+      continue;
+    }
     buffer.resize(static_cast<size_t>(std::min(kCopyBytes, t->bytes)));
     for (uint64_t at = 0; at < t->bytes; at += kCopyBytes) {
       const uint64_t n = std::min(kCopyBytes, t->bytes - at);

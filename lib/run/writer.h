@@ -28,6 +28,8 @@ class ModelWriter {
   Status write_matrix(size_t module, const QMatrix& matrix);
   // A module that stays or becomes plain, in the checkpoint's dtype, when it has no bytes to copy (kPlain from codes).
   Status write_dense(size_t module, const Matrix& weight);
+  // This tensor gets other values than the source's when the rest is copied.
+  void replace(const std::string& name, std::vector<float> values) { changed_[name] = std::move(values); }
   // Copies the rest, writes config.json, side files and the report (its "files" are filled in), publishes the
   // directory.
   Status finish(Json report, Progress* progress);
@@ -37,6 +39,7 @@ class ModelWriter {
   const Model* source_ = nullptr;
   const Format* format_ = nullptr;  // null: plain
   PlanSummary summary_;
+  Vectors changed_;
   std::vector<std::string> copies_;  // tensors to pass through
   std::vector<size_t> unstacked_;    // modules that stay plain but leave a tensor that others share
   std::unique_ptr<StagingDir> staging_;

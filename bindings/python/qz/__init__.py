@@ -20,7 +20,7 @@ from .loading import Finding, check_loading
 from .memory import MemoryMonitor, MemoryUsage
 from .model import Model, ModelInfo, ModuleInfo, Verification
 from .packed import Packed
-from .plan import GptqOptions, Plan, Rule, gptq, rtn
+from .plan import AwqOptions, GptqOptions, Plan, Rule, awq, gptq, rtn, smoothquant
 from .progress import Progress
 from .report import ModuleReport
 from .scheme import ROW, TENSOR, Scheme
@@ -30,9 +30,9 @@ from .text import Tokenizer
 
 __version__ = ".".join(map(str, library_version))
 
-__all__ = ["BadFile", "BufferTooSmall", "Busy", "Calibration", "Cancelled", "Context", "Device", "DeviceError", "Error", "Evaluation",
+__all__ = ["AwqOptions", "BadFile", "BufferTooSmall", "Busy", "Calibration", "Cancelled", "Context", "Device", "DeviceError", "Error", "Evaluation",
            "Finding", "Fit", "GptqOptions", "InternalError", "InvalidArgument", "IoError", "MemoryEstimate", "MemoryItem", "MemoryMonitor", "MemoryQuery",
            "MemoryUsage", "Mismatch", "Model", "ModelInfo", "ModuleInfo", "ModuleReport",
            "NumericError", "OutOfMemory", "Packed", "Plan", "Progress", "ROW", "Rule", "Scheme", "Session", "TENSOR", "Tensor",
-           "Tokenizer", "Unsupported", "Verification", "as_tensor", "check_loading", "deepspeed_config",
-           "estimate", "fit", "gptq", "library_version", "perplexity", "rtn"]
+           "Tokenizer", "Unsupported", "Verification", "as_tensor", "awq", "check_loading", "deepspeed_config",
+           "estimate", "fit", "gptq", "library_version", "perplexity", "rtn", "smoothquant"]

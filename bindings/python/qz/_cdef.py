@@ -231,11 +231,32 @@ typedef struct qz_gptq_options {
   double drift;
   double residual;
 } qz_gptq_options;
+typedef int32_t qz_transform;
+enum {
+  QZ_TRANSFORM_NONE = 0,
+  QZ_TRANSFORM_AWQ = 1,
+  QZ_TRANSFORM_SMOOTHQUANT = 2
+};
+typedef struct qz_awq_options {
+  uint32_t struct_size;
+  int32_t grid;
+  int32_t duo_scaling;
+  int32_t search_clip;
+} qz_awq_options;
+typedef struct qz_smooth_options {
+  uint32_t struct_size;
+  int32_t fixed;
+  double alpha;
+} qz_smooth_options;
 typedef struct qz_rule {
   uint32_t struct_size;
   qz_method method;
   const qz_scheme *scheme;
   const qz_gptq_options *gptq;
+  qz_transform transform;
+  int32_t reserved;
+  const qz_awq_options *awq;
+  const qz_smooth_options *smooth;
 } qz_rule;
 typedef struct qz_run_options {
   uint32_t struct_size;
@@ -262,11 +283,17 @@ typedef struct qz_module_report {
   double drift, residual;
   double seconds;
   uint64_t tokens, bytes_before, bytes_after;
+  qz_transform transform;
+  int32_t reserved2;
 } qz_module_report;
 qz_status qz_scheme_preset(const char *name, qz_scheme *out);
 qz_status qz_rtn_run(const qz_model *model, const qz_scheme *scheme, const qz_run_options *run, qz_model **out);
 qz_status qz_gptq_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme, const qz_gptq_options *opts,
                              const qz_run_options *run, qz_model **out);
+qz_status qz_awq_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme, const qz_awq_options *opts,
+                            const qz_run_options *run, qz_model **out);
+qz_status qz_smoothquant_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme,
+                                    const qz_smooth_options *opts, const qz_run_options *run, qz_model **out);
 qz_status qz_plan_create(const qz_model *model, qz_plan **out);
 qz_status qz_plan_from_json(const qz_model *model, const char *json, size_t bytes, qz_plan **out);
 qz_status qz_plan_to_json(const qz_plan *plan, char *buf, size_t cap, size_t *need);

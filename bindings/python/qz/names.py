@@ -9,6 +9,7 @@ FORMATS = {"compressed-tensors": lib.QZ_FORMAT_COMPRESSED, "gptq": lib.QZ_FORMAT
            "hqq": lib.QZ_FORMAT_HQQ, "plain": lib.QZ_FORMAT_PLAIN}
 METHODS = {"default": lib.QZ_METHOD_DEFAULT, "keep": lib.QZ_METHOD_KEEP, "rtn": lib.QZ_METHOD_RTN, "gptq": lib.QZ_METHOD_GPTQ,
            "hqq": lib.QZ_METHOD_HQQ}
+TRANSFORMS = {"none": lib.QZ_TRANSFORM_NONE, "awq": lib.QZ_TRANSFORM_AWQ, "smoothquant": lib.QZ_TRANSFORM_SMOOTHQUANT}
 CODES = {"int": lib.QZ_CODE_INT, "nf4": lib.QZ_CODE_NF4, "fp4": lib.QZ_CODE_FP4, "fp8": lib.QZ_CODE_FP8,
          "llm-int8": lib.QZ_CODE_LLM_INT8}
 GROUPINGS = {"row": lib.QZ_GROUPING_ROW, "flat": lib.QZ_GROUPING_FLAT, "strided": lib.QZ_GROUPING_STRIDED, "tile": lib.QZ_GROUPING_TILE}

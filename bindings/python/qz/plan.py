@@ -55,21 +55,39 @@ def _or_off(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class AwqOptions:
+    """The levers of AWQ. None = the library's default."""
+
+    grid: Optional[int] = None  #: ratios that are tried
+    duo_scaling: Optional[bool] = None  #: the weights' magnitudes count too
+    search_clip: Optional[bool] = None  #: rounding to nearest searches clipped ranges
+
+    def _struct(self) -> Any:
+        return struct("qz_awq_options", grid=self.grid, duo_scaling=_tri(self.duo_scaling), search_clip=_tri(self.search_clip))
+
+
+@dataclass(frozen=True)
 class Rule:
     """What to do with the modules that a glob matches.
 
     method: "keep" (leave as it is), "rtn", "gptq", None = GPTQ if there are calibration tokens, else RTN.
     scheme: a Scheme or the name of a preset; None = 4 bit, group 128, symmetric.
+    transform: "awq" or "smoothquant", a rescaling before codes are chosen; None = none. alpha: SmoothQuant's, 0 ... 1; None = searched.
     """
 
     method: Optional[str] = None
     scheme: Optional[SchemeLike] = None
     gptq: Optional[GptqOptions] = None
+    transform: Optional[str] = None
+    awq: Optional[AwqOptions] = None
+    alpha: Optional[float] = None
 
     def _struct(self) -> Any:
         scheme = as_scheme(self.scheme)
+        smooth = struct("qz_smooth_options", fixed=1, alpha=self.alpha) if self.alpha is not None else None
         return struct("qz_rule", method=names.number(names.METHODS, self.method, "method"), scheme=scheme and scheme._struct(),
-                      gptq=self.gptq and self.gptq._struct())
+                      gptq=self.gptq and self.gptq._struct(), transform=names.number(names.TRANSFORMS, self.transform, "transform"),
+                      awq=self.awq and self.awq._struct(), smooth=smooth)
 
 
 class Plan(Handle):
@@ -98,11 +116,11 @@ class Plan(Handle):
         """The rules as from_json() takes them."""
         return json.loads(text_of(lib.qz_plan_to_json, self._pointer)[1])
 
-    def add(self, glob: str, method: Optional[str] = None, scheme: Optional[SchemeLike] = None,
-            gptq: Optional[GptqOptions] = None) -> Plan:
+    def add(self, glob: str, method: Optional[str] = None, scheme: Optional[SchemeLike] = None, gptq: Optional[GptqOptions] = None,
+            transform: Optional[str] = None, awq: Optional[AwqOptions] = None, alpha: Optional[float] = None) -> Plan:
         """Adds a rule for the modules whose full name matches glob (* any characters, ? one, [...] one of a set); the last match
         wins. A glob that matches nothing is InvalidArgument. The head is matched by its name, not by "*". Returns the plan."""
-        check(lib.qz_plan_add_rule(self._pointer, c_string(glob), Rule(method, scheme, gptq)._struct()))
+        check(lib.qz_plan_add_rule(self._pointer, c_string(glob), Rule(method, scheme, gptq, transform, awq, alpha)._struct()))
         return self
 
     def run(self, calibration: Optional[Calibration] = None, *, format: Optional[str] = None,
@@ -110,7 +128,7 @@ class Plan(Handle):
             seed: int = 0, progress: Optional[ProgressFunction] = None) -> Model:
         """Quantizes. The result carries a report.
 
-        calibration: not needed when no module is solved by GPTQ. format: what the result will be stored as, None =
+        calibration: not needed when no module is solved by GPTQ or rescaled, or has inputs with a stored scale. format: what the result will be stored as, None =
         "compressed-tensors". stream_to: write that directory while the layers finish, in bounded memory, complete or not at all;
         the result is then that directory, opened. overwrite: it may exist. strict: too few tokens are an error, not a warning.
         shard_bytes: 0 = 5 GB. seed: of the split into solving and judging tokens.
@@ -142,3 +160,17 @@ def rtn(model: Model, scheme: Optional[SchemeLike] = None, **run: Any) -> Model:
     """Rounds every linear layer but the head to nearest: no calibration, seconds. **run: as Plan.run() has them."""
     with Plan(model) as plan:
         return plan.add("*", "rtn", scheme).run(None, **run)
+
+
+def awq(model: Model, calibration: Calibration, scheme: Optional[SchemeLike] = None, options: Optional[AwqOptions] = None,
+        **run: Any) -> Model:
+    """AWQ on every linear layer but the head: scales, then rounding to nearest within clipped ranges. **run: as Plan.run() has them."""
+    with Plan(model) as plan:
+        return plan.add("*", "rtn", scheme, transform="awq", awq=options).run(calibration, **run)
+
+
+def smoothquant(model: Model, calibration: Calibration, scheme: SchemeLike = "w8a8", alpha: Optional[float] = None, **run: Any) -> Model:
+    """SmoothQuant, then rounding to nearest, on every linear layer but the head. alpha: None = searched for each input.
+    **run: as Plan.run() has them."""
+    with Plan(model) as plan:
+        return plan.add("*", "rtn", scheme, transform="smoothquant", alpha=alpha).run(calibration, **run)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Optional
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Preset:
     bits: float
     data: bool
     loaders: str
+    transform: Optional[str] = None
 
 
 _HF = "transformers"
@@ -24,8 +26,11 @@ PRESETS = {
     "w8": Preset("w8", "gptq", "compressed-tensors", 8, True, f"vLLM, {_HF}"),
     "gptq-w4": Preset("w4g128", "gptq", "gptq", 4 + 20 / 128, True, f"vLLM, {_HF} (GPTQModel)"),
     "awq-layout-w4": Preset("w4g128a", "gptq", "awq", 4 + 20 / 128, True, f"vLLM, {_HF} (GPTQModel)"),
+    "awq-w4": Preset("w4g128a", "rtn", "awq", 4 + 20 / 128, True, f"vLLM, {_HF} (GPTQModel)", "awq"),
+    "awq-gptq-w4": Preset("w4g128a", "gptq", "awq", 4 + 20 / 128, True, f"vLLM, {_HF} (GPTQModel)", "awq"),
     "int8": Preset("w8", "rtn", "compressed-tensors", 8, False, f"vLLM, {_HF}"),
-    "w8a8": Preset("w8a8", "gptq", "compressed-tensors", 8, True, f"vLLM, {_HF}"),
+    "w8a8": Preset("w8a8", "gptq", "compressed-tensors", 8, True, f"vLLM, {_HF}", "smoothquant"),
+    "w8a8-static": Preset("w8a8s", "gptq", "compressed-tensors", 8, True, f"vLLM, {_HF}", "smoothquant"),
     "fp8": Preset("fp8-a8", "rtn", "compressed-tensors", 8, False, f"vLLM, {_HF}"),
     "llm-int8": Preset("llm-int8", "rtn", "bitsandbytes", 8, False, f"{_HF} (bitsandbytes)"),
     "nf4": Preset("nf4", "rtn", "bitsandbytes", 4 + 32 / 64, False, f"{_HF} (bitsandbytes), vLLM"),

@@ -13,7 +13,7 @@ from ._library import ffi
 class Progress:
     """Where a long call is."""
 
-    phase: str  #: "sample" "measure" "calibrate" "solve" "write" "evaluate" "verify"
+    phase: str  #: "sample" "measure" "scale" "calibrate" "solve" "write" "evaluate" "verify"
     module: str  #: full module name, or ""
     layer: int  #: block at hand
     layers: int  #: number of blocks

@@ -31,6 +31,7 @@ class ModuleReport:
     tokens: int  #: calibration tokens that were used
     bytes_before: int
     bytes_after: int
+    transform: str  #: "none" "awq" "smoothquant": what the plan asked for
 
 
 def read_report(model: Any) -> list[ModuleReport]:
@@ -43,4 +44,4 @@ def _module(model: Any, i: int) -> ModuleReport:
     check(lib.qz_report_get(model, i, r))
     return ModuleReport(string(r.name), names.word(names.METHODS, r.method), bool(r.fell_back), r.damp_steps, r.bits, r.group,
                         bool(r.asymmetric), r.weight_error, r.output_error, r.rtn_output_error, r.damp, r.drift, r.residual, r.seconds,
-                        r.tokens, r.bytes_before, r.bytes_after)
+                        r.tokens, r.bytes_before, r.bytes_after, names.word(names.TRANSFORMS, r.transform))

@@ -15,9 +15,9 @@ from .common import Common, with_common
 def presets(common: Common) -> None:
     """Lists the presets: what is stored, how it is made, in which format, and who loads it."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("preset", "scheme", "method", "format", "bits per weight", "needs data", "loaded by"):
+    for heading in ("preset", "scheme", "transform", "method", "format", "bits per weight", "needs data", "loaded by"):
         table.add_column(heading)
     for name, p in PRESETS.items():
-        table.add_row(name, p.scheme, p.method, p.format, f"{p.bits:.3f}", "yes" if p.data else "no", p.loaders)
+        table.add_row(name, p.scheme, p.transform or "-", p.method, p.format, f"{p.bits:.3f}", "yes" if p.data else "no", p.loaders)
     common.emit({"command": "presets", "presets": [{"name": name, **asdict(p)} for name, p in PRESETS.items()]},
                 lambda console: console.print(table))

@@ -17,7 +17,7 @@ from ..errors import BadFile, InvalidArgument, IoError
 from ..estimates import MemoryEstimate, MemoryQuery, estimate
 from ..memory import MemoryMonitor
 from ..model import Model
-from ..names import FORMATS, METHODS
+from ..names import FORMATS, METHODS, TRANSFORMS
 from ..plan import Plan, Rule
 from ..presets import PRESETS
 from .common import Common, megabytes, pairs, with_common
@@ -34,6 +34,8 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, preset, sche
 @click.option("--group", type=Group(), metavar="N|row|tensor", help="Columns that share a scale.")
 @click.option("--symmetric/--asymmetric", "symmetric", default=None, help="Without or with stored zero points.")
 @click.option("--method", type=click.Choice([name for name in METHODS if name != "keep"]), help="Default: gptq.")
+@click.option("--transform", type=click.Choice(list(TRANSFORMS)), help="Rescale before codes are chosen.  [default: none]")
+@click.option("--alpha", type=click.FloatRange(0, 1), help="How much smoothquant moves from inputs into weights; by default searched.")
 @click.option("--rule", "rules", multiple=True, metavar="GLOB=SPEC",
               help="Another treatment for some modules: 'lm_head=keep', '*.layers.0.*=w8g128', '*.down_proj=rtn:w8g128'. "
                    "Repeatable, the last match wins.")
@@ -66,7 +68,7 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, preset, sche
 @click.option("--allow-rtn-fallback", is_flag=True, help="Round a module whose Hessian no damping repairs; the report says so.")
 @with_common
 def quantize(common: Common, model: str, out: str, preset_: Optional[str], scheme: Optional[str], bits: Optional[int], group: Optional[int],
-             symmetric: Optional[bool], method: Optional[str], rules: tuple[str, ...], plan_file: Optional[str], format_: Optional[str],
+             symmetric: Optional[bool], method: Optional[str], transform: Optional[str], alpha: Optional[float], rules: tuple[str, ...], plan_file: Optional[str], format_: Optional[str],
              calib: tuple[str, ...], samples: int, length: Optional[int], seed: int, save_calib: Optional[str], overwrite: bool,
              shard_size: int, strict: bool, dry_run: bool, memory_log: Optional[str], **levers: Any) -> None:
     """Quantizes the linear layers of MODEL and writes OUT, a directory that vLLM and transformers load.
@@ -79,7 +81,8 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
     method = method or (chosen.method if chosen else _method_for(scheme))
     format_ = format_ or (chosen.format if chosen else "compressed-tensors")
     asymmetric = None if symmetric is None else not symmetric
-    base = Rule(method, scheme_from(scheme, bits, group, asymmetric), gptq_options(**levers))
+    base = Rule(method, scheme_from(scheme, bits, group, asymmetric), gptq_options(**levers),
+                transform or (chosen.transform if chosen else None), alpha=alpha)
     parsed = [parse_rule(text, base) for text in rules]
     mode, files = _calibration_words(calib)
     if not overwrite and not dry_run and pathlib.Path(out).exists():
@@ -88,9 +91,9 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
     if plan_file:
         plan = Plan.from_json(opened, _read(plan_file))
     else:
-        plan = Plan(opened).add("*", base.method, base.scheme, base.gptq)
-        for glob, rule in parsed:
-            plan.add(glob, rule.method, rule.scheme, rule.gptq)
+        plan = Plan(opened)
+        for glob, rule in [("*", base), *parsed]:
+            plan.add(glob, **vars(rule))
     calibration = None
     if dry_run:
         sequence = length or defaults.calibration_length(opened.info.parameters, opened.info.max_seq)
@@ -98,7 +101,7 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
         common.emit({"command": "quantize", "dry_run": True, "model": model, "host": expected.host, "disk": expected.disk,
                      "notes": expected.notes, "items": [asdict(item) for item in expected.items]}, lambda console: _show_plan(console, expected))
         return
-    if any(rule.get("method", "default") in {"default", "gptq"} for rule in plan.to_json()["rules"][0 if plan_file else 1:]):
+    if any(_needs_data(rule) for rule in plan.to_json()["rules"][0 if plan_file else 1:]):
         with common.progress() as progress:
             calibration = _calibration(common, opened, mode, files, samples, length, seed, progress)
         if save_calib:
@@ -125,6 +128,11 @@ def _show_plan(console: Console, expected: MemoryEstimate) -> None:
         console.print(items_table(items, where))
     for note in expected.notes:
         console.print(f"note: {note}")
+
+
+def _needs_data(rule: dict[str, Any]) -> bool:
+    return (rule.get("method", "default") in {"default", "gptq"} or rule.get("transform", "none") != "none"
+            or rule.get("scheme", "").endswith("a8s"))
 
 
 def _method_for(scheme: Optional[str]) -> str:

@@ -78,10 +78,10 @@ def parse_rule(text: str, base: Rule) -> tuple[str, Rule]:
         raise click.UsageError(f"--rule {text!r} is not GLOB=SPEC, such as 'lm_head=keep' or '*.layers.0.*=w8g128'")
     method, colon, scheme = spec.partition(":")
     if not colon and method not in METHODS:
-        return glob, Rule(base.method, preset(spec), base.gptq)
+        return glob, replace(base, scheme=preset(spec))
     if method not in METHODS:
         raise click.UsageError(f"--rule {text!r}: {method!r} is not one of {', '.join(METHODS)}")
-    return glob, Rule(method, preset(scheme) if colon else base.scheme, base.gptq)
+    return glob, replace(base, method=method, scheme=preset(scheme) if colon else base.scheme)
 
 
 _ORDERS = {"none": "none", "static": "static", "dynamic": "g_idx"}

@@ -2888,6 +2888,171 @@ fn bindgen_test_layout_qz_gptq_options() {
     }
     test_field_residual();
 }
+pub type qz_transform = i32;
+pub const QZ_TRANSFORM_NONE: _bindgen_ty_9 = 0;
+pub const QZ_TRANSFORM_AWQ: _bindgen_ty_9 = 1;
+pub const QZ_TRANSFORM_SMOOTHQUANT: _bindgen_ty_9 = 2;
+pub type _bindgen_ty_9 = ::std::os::raw::c_int;
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct qz_awq_options {
+    pub struct_size: u32,
+    pub grid: i32,
+    pub duo_scaling: i32,
+    pub search_clip: i32,
+}
+#[test]
+fn bindgen_test_layout_qz_awq_options() {
+    assert_eq!(
+        ::std::mem::size_of::<qz_awq_options>(),
+        16usize,
+        concat!("Size of: ", stringify!(qz_awq_options))
+    );
+    assert_eq!(
+        ::std::mem::align_of::<qz_awq_options>(),
+        4usize,
+        concat!("Alignment of ", stringify!(qz_awq_options))
+    );
+    fn test_field_struct_size() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_awq_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).struct_size) as usize - ptr as usize
+            },
+            0usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_awq_options),
+                "::",
+                stringify!(struct_size)
+            )
+        );
+    }
+    test_field_struct_size();
+    fn test_field_grid() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_awq_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).grid) as usize - ptr as usize
+            },
+            4usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_awq_options),
+                "::",
+                stringify!(grid)
+            )
+        );
+    }
+    test_field_grid();
+    fn test_field_duo_scaling() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_awq_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).duo_scaling) as usize - ptr as usize
+            },
+            8usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_awq_options),
+                "::",
+                stringify!(duo_scaling)
+            )
+        );
+    }
+    test_field_duo_scaling();
+    fn test_field_search_clip() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_awq_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).search_clip) as usize - ptr as usize
+            },
+            12usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_awq_options),
+                "::",
+                stringify!(search_clip)
+            )
+        );
+    }
+    test_field_search_clip();
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct qz_smooth_options {
+    pub struct_size: u32,
+    pub fixed: i32,
+    pub alpha: f64,
+}
+#[test]
+fn bindgen_test_layout_qz_smooth_options() {
+    assert_eq!(
+        ::std::mem::size_of::<qz_smooth_options>(),
+        16usize,
+        concat!("Size of: ", stringify!(qz_smooth_options))
+    );
+    assert_eq!(
+        ::std::mem::align_of::<qz_smooth_options>(),
+        8usize,
+        concat!("Alignment of ", stringify!(qz_smooth_options))
+    );
+    fn test_field_struct_size() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_smooth_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).struct_size) as usize - ptr as usize
+            },
+            0usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_smooth_options),
+                "::",
+                stringify!(struct_size)
+            )
+        );
+    }
+    test_field_struct_size();
+    fn test_field_fixed() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_smooth_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).fixed) as usize - ptr as usize
+            },
+            4usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_smooth_options),
+                "::",
+                stringify!(fixed)
+            )
+        );
+    }
+    test_field_fixed();
+    fn test_field_alpha() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_smooth_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).alpha) as usize - ptr as usize
+            },
+            8usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_smooth_options),
+                "::",
+                stringify!(alpha)
+            )
+        );
+    }
+    test_field_alpha();
+}
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_rule {
@@ -2895,12 +3060,16 @@ pub struct qz_rule {
     pub method: qz_method,
     pub scheme: *const qz_scheme,
     pub gptq: *const qz_gptq_options,
+    pub transform: qz_transform,
+    pub reserved: i32,
+    pub awq: *const qz_awq_options,
+    pub smooth: *const qz_smooth_options,
 }
 #[test]
 fn bindgen_test_layout_qz_rule() {
     assert_eq!(
         ::std::mem::size_of::<qz_rule>(),
-        24usize,
+        48usize,
         concat!("Size of: ", stringify!(qz_rule))
     );
     assert_eq!(
@@ -2976,6 +3145,74 @@ fn bindgen_test_layout_qz_rule() {
         );
     }
     test_field_gptq();
+    fn test_field_transform() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_rule>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).transform) as usize - ptr as usize
+            },
+            24usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_rule),
+                "::",
+                stringify!(transform)
+            )
+        );
+    }
+    test_field_transform();
+    fn test_field_reserved() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_rule>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize
+            },
+            28usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_rule),
+                "::",
+                stringify!(reserved)
+            )
+        );
+    }
+    test_field_reserved();
+    fn test_field_awq() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_rule>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).awq) as usize - ptr as usize
+            },
+            32usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_rule),
+                "::",
+                stringify!(awq)
+            )
+        );
+    }
+    test_field_awq();
+    fn test_field_smooth() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_rule>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).smooth) as usize - ptr as usize
+            },
+            40usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_rule),
+                "::",
+                stringify!(smooth)
+            )
+        );
+    }
+    test_field_smooth();
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -3178,12 +3415,14 @@ pub struct qz_module_report {
     pub tokens: u64,
     pub bytes_before: u64,
     pub bytes_after: u64,
+    pub transform: qz_transform,
+    pub reserved2: i32,
 }
 #[test]
 fn bindgen_test_layout_qz_module_report() {
     assert_eq!(
         ::std::mem::size_of::<qz_module_report>(),
-        120usize,
+        128usize,
         concat!("Size of: ", stringify!(qz_module_report))
     );
     assert_eq!(
@@ -3514,6 +3753,40 @@ fn bindgen_test_layout_qz_module_report() {
         );
     }
     test_field_bytes_after();
+    fn test_field_transform() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_module_report>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).transform) as usize - ptr as usize
+            },
+            120usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_module_report),
+                "::",
+                stringify!(transform)
+            )
+        );
+    }
+    test_field_transform();
+    fn test_field_reserved2() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_module_report>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).reserved2) as usize - ptr as usize
+            },
+            124usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_module_report),
+                "::",
+                stringify!(reserved2)
+            )
+        );
+    }
+    test_field_reserved2();
 }
 extern "C" {
     pub fn qz_scheme_preset(name: *const ::std::os::raw::c_char, out: *mut qz_scheme) -> qz_status;
@@ -3532,6 +3805,26 @@ extern "C" {
         calib: *const qz_calib,
         scheme: *const qz_scheme,
         opts: *const qz_gptq_options,
+        run: *const qz_run_options,
+        out: *mut *mut qz_model,
+    ) -> qz_status;
+}
+extern "C" {
+    pub fn qz_awq_run(
+        model: *const qz_model,
+        calib: *const qz_calib,
+        scheme: *const qz_scheme,
+        opts: *const qz_awq_options,
+        run: *const qz_run_options,
+        out: *mut *mut qz_model,
+    ) -> qz_status;
+}
+extern "C" {
+    pub fn qz_smoothquant_run(
+        model: *const qz_model,
+        calib: *const qz_calib,
+        scheme: *const qz_scheme,
+        opts: *const qz_smooth_options,
         run: *const qz_run_options,
         out: *mut *mut qz_model,
     ) -> qz_status;
@@ -3717,23 +4010,23 @@ extern "C" {
     ) -> qz_status;
 }
 pub type qz_goal = i32;
-pub const QZ_GOAL_INFER: _bindgen_ty_9 = 0;
-pub const QZ_GOAL_QUANTIZE: _bindgen_ty_9 = 1;
-pub const QZ_GOAL_TRAIN_FULL: _bindgen_ty_9 = 2;
-pub const QZ_GOAL_TRAIN_LORA: _bindgen_ty_9 = 3;
-pub const QZ_GOAL_TRAIN_QLORA: _bindgen_ty_9 = 4;
-pub type _bindgen_ty_9 = ::std::os::raw::c_int;
-pub type qz_optimizer = i32;
-pub const QZ_OPTIMIZER_ADAM: _bindgen_ty_10 = 0;
-pub const QZ_OPTIMIZER_ADAM_F32: _bindgen_ty_10 = 1;
-pub const QZ_OPTIMIZER_ADAM_8BIT: _bindgen_ty_10 = 2;
-pub const QZ_OPTIMIZER_SGD: _bindgen_ty_10 = 3;
+pub const QZ_GOAL_INFER: _bindgen_ty_10 = 0;
+pub const QZ_GOAL_QUANTIZE: _bindgen_ty_10 = 1;
+pub const QZ_GOAL_TRAIN_FULL: _bindgen_ty_10 = 2;
+pub const QZ_GOAL_TRAIN_LORA: _bindgen_ty_10 = 3;
+pub const QZ_GOAL_TRAIN_QLORA: _bindgen_ty_10 = 4;
 pub type _bindgen_ty_10 = ::std::os::raw::c_int;
-pub type qz_offload = i32;
-pub const QZ_OFFLOAD_NONE: _bindgen_ty_11 = 0;
-pub const QZ_OFFLOAD_OPTIMIZER: _bindgen_ty_11 = 1;
-pub const QZ_OFFLOAD_PARAMETERS: _bindgen_ty_11 = 2;
+pub type qz_optimizer = i32;
+pub const QZ_OPTIMIZER_ADAM: _bindgen_ty_11 = 0;
+pub const QZ_OPTIMIZER_ADAM_F32: _bindgen_ty_11 = 1;
+pub const QZ_OPTIMIZER_ADAM_8BIT: _bindgen_ty_11 = 2;
+pub const QZ_OPTIMIZER_SGD: _bindgen_ty_11 = 3;
 pub type _bindgen_ty_11 = ::std::os::raw::c_int;
+pub type qz_offload = i32;
+pub const QZ_OFFLOAD_NONE: _bindgen_ty_12 = 0;
+pub const QZ_OFFLOAD_OPTIMIZER: _bindgen_ty_12 = 1;
+pub const QZ_OFFLOAD_PARAMETERS: _bindgen_ty_12 = 2;
+pub type _bindgen_ty_12 = ::std::os::raw::c_int;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_memory_query {
@@ -4345,10 +4638,10 @@ fn bindgen_test_layout_qz_memory() {
     test_field_disk_total();
 }
 pub type qz_fit_ask = i32;
-pub const QZ_FIT_CONTEXT: _bindgen_ty_12 = 0;
-pub const QZ_FIT_BATCH: _bindgen_ty_12 = 1;
-pub const QZ_FIT_BITS: _bindgen_ty_12 = 2;
-pub type _bindgen_ty_12 = ::std::os::raw::c_int;
+pub const QZ_FIT_CONTEXT: _bindgen_ty_13 = 0;
+pub const QZ_FIT_BATCH: _bindgen_ty_13 = 1;
+pub const QZ_FIT_BITS: _bindgen_ty_13 = 2;
+pub type _bindgen_ty_13 = ::std::os::raw::c_int;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_fit {
