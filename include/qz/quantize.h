@@ -143,6 +143,19 @@ QZ_API qz_status qz_plan_to_json(const qz_plan *plan, char *buf, size_t cap, siz
 /* glob over full module names: * any characters, ? one, [...] one of a set. The last match wins. The rule is copied. A glob that
  * matches no module is QZ_STATUS_INVALID_ARGUMENT. */
 QZ_API qz_status qz_plan_add_rule(qz_plan *plan, const char *glob, const qz_rule *rule);
+typedef struct qz_budget_options {
+  uint32_t struct_size;
+  qz_format format;        /* that the run will have: decides what a module takes and what can be stored */
+  double bits_per_weight;  /* codes, scales and zero points of the linear layers in blocks that the plan quantizes */
+  const char *candidates;  /* names of schemes, separated by spaces; NULL = from 2 bit to 8 bit, groups of 32 to 128 */
+  uint64_t seed;
+  qz_progress_fn progress; /* may be NULL */
+  void *user;
+} qz_budget_options;
+
+/* Mixed precision: adds a rule for each linear layer in a block that the plan quantizes, with the candidate that makes the model lose
+ * least at this size. What each layer loses with each candidate is measured once, as long as neither plan nor question change. */
+QZ_API qz_status qz_plan_set_budget(qz_plan *plan, const qz_calib *calib, const qz_budget_options *opts);
 /* calib may be NULL when no module needs it. With stream_to, *out is the directory that was written, opened. */
 QZ_API qz_status qz_plan_run(const qz_plan *plan, const qz_calib *calib, const qz_run_options *run, qz_model **out);
 QZ_API void qz_plan_free(qz_plan *plan);

@@ -1,7 +1,9 @@
 #include <cmath>
+#include <sstream>
 
 #include "api/handles.h"
 #include "packed/block_code.h"
+#include "run/budget.h"
 #include "run/pipeline.h"
 
 namespace qz {
@@ -303,6 +305,28 @@ qz_status qz_plan_add_rule(qz_plan* plan, const char* glob, const qz_rule* rule)
     QZ_TRY(qz::require(rule, "rule"));
     QZ_ASSIGN(qz::Rule r, qz::rule_from(glob, rule));
     return plan->plan.add_rule(std::move(r));
+  });
+}
+
+qz_status qz_plan_set_budget(qz_plan* plan, const qz_calib* calib, const qz_budget_options* opts) {
+  return qz::guard("qz_plan_set_budget", [&]() -> Status {
+    QZ_TRY(qz::require(plan, "plan"));
+    QZ_TRY(qz::require(calib, "calib"));
+    QZ_TRY(qz::require(opts, "opts"));
+    qz_budget_options o;
+    QZ_TRY(qz::copy_options(opts, "qz_budget_options", &o));
+    qz::BudgetOptions options;
+    if (o.format != QZ_FORMAT_DEFAULT) options.format = static_cast<qz::FormatId>(o.format);
+    options.bits_per_weight = o.bits_per_weight;
+    options.seed = o.seed;
+    std::istringstream names(o.candidates ? o.candidates : "");
+    for (std::string name; names >> name;) {
+      QZ_ASSIGN(qz::Scheme scheme, qz::scheme_preset(name));
+      options.candidates.push_back(scheme);
+    }
+    qz::Progress progress = qz::make_progress(o.progress, o.user);
+    options.progress = &progress;
+    return qz::set_budget(&plan->plan, calib->tokens, options);
   });
 }
 

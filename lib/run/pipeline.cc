@@ -18,8 +18,9 @@ namespace {
 
 class Run {
  public:
-  Run(const Plan& plan, const TokenSet* calibration, const RunOptions& options)
-      : plan_(plan),
+  Run(const Plan& plan, const TokenSet* calibration, const RunOptions& options, const Probe* probe)
+      : probe_(probe),
+        plan_(plan),
         model_(*plan.model()),
         context_(model_.context()),
         fast_ptr_(Model::with_context(model_, with_products(model_.context_ptr(), Products::kFast))),
@@ -27,7 +28,8 @@ class Run {
         calibration_(calibration),
         options_(options) {}
 
-  Result<ModelPtr> execute();
+  Status calibrate();
+  Result<ModelPtr> finish();
 
  private:
   size_t index(Role role, int64_t layer) const {
@@ -50,8 +52,8 @@ class Run {
   Status mixture(Block* current, const Block& original, const Matrix& x, const Matrix& x_original);
   Status keep(size_t module, ModuleResult result);
   void at(const char* phase, int64_t layer, double part);
-  Result<ModelPtr> finish();
 
+  const Probe* const probe_;  // null: modules are solved
   const Plan& plan_;
   const Model& model_;
   const Context& context_;
@@ -155,6 +157,11 @@ Status Run::solve(size_t module, const Matrix& weight, StageSolver* stage, Linea
   }
   const bool measured = module < metrics_.size() && !metrics_[module].g.empty();
   const MatrixView metric = measured ? metrics_[module].g.view() : MatrixView();
+  if (probe_) {
+    QZ_TRY((*probe_)(module, weight.view(), stage, metric));
+    if (module < metrics_.size()) metrics_[module] = {};
+    return {};
+  }
   QZ_ASSIGN(ModuleResult result,
             solve_module(model_, module, modules_[module], weight.view(), stage, metric, *format_, options_.progress));
   result.report.routed = routed;
@@ -426,16 +433,13 @@ Result<ModelPtr> Run::finish() {
   return Model::open(model_.context_ptr(), options_.stream_to);
 }
 
-Result<ModelPtr> Run::execute() {
+Status Run::calibrate() {
   QZ_TRY(prepare());
   if (options_.progress) {
     at("calibrate", 0, 0);
     QZ_TRY(options_.progress->force());
   }
-  if (!calibrates_) {
-    QZ_TRY(without_calibration());
-    return finish();
-  }
+  if (!calibrates_) return without_calibration();
   QZ_ASSIGN(Streams streams, Streams::create(model_, *calibration_, two_));
   if (streams.cut_sequences() > 0)
     report_.events.push_back(std::to_string(streams.cut_sequences()) +
@@ -451,15 +455,19 @@ Result<ModelPtr> Run::execute() {
     QZ_TRY(block(layer).with_prefix("layer " + std::to_string(layer)));
     if (options_.progress) QZ_TRY(options_.progress->force());
   }
-  QZ_TRY(head());
-  return finish();
+  return head();
 }
 
 }  // namespace
 
 Result<ModelPtr> run_plan(const Plan& plan, const TokenSet* calibration, const RunOptions& options) {
-  Run run(plan, calibration, options);
-  return run.execute();
+  Run run(plan, calibration, options, nullptr);
+  QZ_TRY(run.calibrate());
+  return run.finish();
+}
+
+Status probe_plan(const Plan& plan, const TokenSet& calibration, const RunOptions& options, const Probe& probe) {
+  return Run(plan, &calibration, options, &probe).calibrate();
 }
 
 }  // namespace qz

@@ -53,6 +53,13 @@ bool needs_g_idx(const ModulePlan& p, const Module& module) {
 
 }  // namespace
 
+const Rule* rule_of(const std::vector<Rule>& rules, const Module& module) {
+  const Rule* found = nullptr;
+  for (const Rule& r : rules)
+    if (rule_covers(r, module)) found = &r;
+  return found;
+}
+
 Plan::Plan(ModelPtr model) : model_(std::move(model)) {
   Rule all;
   all.glob = "*";
@@ -121,9 +128,7 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
   std::string problems;
   int count = 0;
   for (const Module& module : model.modules()) {
-    const Rule* rule = nullptr;
-    for (const Rule& r : plan.rules())
-      if (rule_covers(r, module)) rule = &r;
+    const Rule* rule = rule_of(plan.rules(), module);
     ModulePlan p;
     if (!rule || rule->method == Method::kKeep || !module.can_quantize) {
       out.push_back(p);

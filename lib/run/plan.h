@@ -1,5 +1,7 @@
 // What to do with each linear layer of a model: rules by glob, the last match wins.
 #pragma once
+#include <algorithm>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,11 +23,16 @@ struct Rule {
   TransformOptions transform;
 };
 
+struct Sensitivity;
+
 class Plan {
  public:
   explicit Plan(ModelPtr model);  // one rule: "*", kDefault, 4 bit, group 128
   const ModelPtr& model() const { return model_; }
   const std::vector<Rule>& rules() const { return rules_; }
+  // What a budget search measured (budget.h); travels with the plan so that another budget costs nothing.
+  std::shared_ptr<const Sensitivity> sensitivity;
+  void keep_rules(size_t count) { rules_.resize(std::min(count, rules_.size())); }  // the first ones
   Status add_rule(Rule rule);  // kInvalidArgument: matches nothing, or the scheme is not one
   static Result<Plan> from_json(ModelPtr model, std::string_view json);
   Json to_json() const;
@@ -51,6 +58,9 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId format, 
 
 // What the format's configuration needs to know. modules in model order.
 PlanSummary summarize_plan(const Model& model, const std::vector<ModulePlan>& modules);
+
+// The rule that decides about a module: the last that covers it; null: none does.
+const Rule* rule_of(const std::vector<Rule>& rules, const Module& module);
 
 bool glob_match(std::string_view glob, std::string_view text);
 

@@ -68,7 +68,7 @@ class Transformer {
     for (const FoldPlace& p : places) {
       if (progress_) {
         progress_->info.module = model_.modules()[p.readers.front()].name.c_str();
-        QZ_TRY(progress_->poll());
+        QZ_TRY(progress_->force());
       }
       QZ_TRY(rescale(p));
     }

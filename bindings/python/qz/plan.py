@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 from . import names
 from ._call import check, c_string, struct, text_of
@@ -121,6 +121,20 @@ class Plan(Handle):
         """Adds a rule for the modules whose full name matches glob (* any characters, ? one, [...] one of a set); the last match
         wins. A glob that matches nothing is InvalidArgument. The head is matched by its name, not by "*". Returns the plan."""
         check(lib.qz_plan_add_rule(self._pointer, c_string(glob), Rule(method, scheme, gptq, transform, awq, alpha)._struct()))
+        return self
+
+    def set_budget(self, calibration: Calibration, bits_per_weight: float, *, format: Optional[str] = None,
+                   candidates: Sequence[str] = (), seed: int = 0, progress: Optional[ProgressFunction] = None) -> Plan:
+        """Mixed precision: gives each layer in a block the scheme with which the model loses least at this size, as one rule each.
+        candidates: names of schemes, () = from 2 to 8 bit. The first call measures every layer with every candidate; further calls
+        with other budgets only assign. Returns the plan."""
+
+        def call(callback: Any) -> int:
+            options = struct("qz_budget_options", format=names.number(names.FORMATS, format, "format"), bits_per_weight=bits_per_weight,
+                             candidates=" ".join(candidates) or None, seed=seed, progress=callback)
+            return lib.qz_plan_set_budget(self._pointer, calibration._pointer, options)
+
+        long_call(progress, call)
         return self
 
     def run(self, calibration: Optional[Calibration] = None, *, format: Optional[str] = None,

@@ -14,6 +14,7 @@ from . import exit_codes
 from .advise import advise_command
 from .check import check
 from .common import write_json
+from .compare import compare
 from .convert import convert
 from .devices import devices
 from .doctor import doctor
@@ -36,7 +37,7 @@ def commands() -> None:
     """Quantizes language models on the CPU."""
 
 
-for command in (quantize, evaluate, generate, inspect, convert, presets, verify, report, devices, doctor, estimate, check, advise_command):
+for command in (quantize, evaluate, compare, generate, inspect, convert, presets, verify, report, devices, doctor, estimate, check, advise_command):
     commands.add_command(command)
 
 

@@ -36,6 +36,7 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, preset, sche
 @click.option("--method", type=click.Choice([name for name in METHODS if name != "keep"]), help="Default: gptq.")
 @click.option("--transform", type=click.Choice(list(TRANSFORMS)), help="Rescale before codes are chosen.  [default: none]")
 @click.option("--alpha", type=click.FloatRange(0, 1), help="How much smoothquant moves from inputs into weights; by default searched.")
+@click.option("--budget", type=click.FloatRange(1, 16), metavar="BITS", help="Mixed precision: bits per weight, scales included; each layer gets the scheme that costs least.")
 @click.option("--rule", "rules", multiple=True, metavar="GLOB=SPEC",
               help="Another treatment for some modules: 'lm_head=keep', '*.layers.0.*=w8g128', '*.down_proj=rtn:w8g128'. "
                    "Repeatable, the last match wins.")
@@ -68,7 +69,7 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, preset, sche
 @click.option("--allow-rtn-fallback", is_flag=True, help="Round a module whose Hessian no damping repairs; the report says so.")
 @with_common
 def quantize(common: Common, model: str, out: str, preset_: Optional[str], scheme: Optional[str], bits: Optional[int], group: Optional[int],
-             symmetric: Optional[bool], method: Optional[str], transform: Optional[str], alpha: Optional[float], rules: tuple[str, ...], plan_file: Optional[str], format_: Optional[str],
+             symmetric: Optional[bool], method: Optional[str], transform: Optional[str], alpha: Optional[float], budget: Optional[float], rules: tuple[str, ...], plan_file: Optional[str], format_: Optional[str],
              calib: tuple[str, ...], samples: int, length: Optional[int], seed: int, save_calib: Optional[str], overwrite: bool,
              shard_size: int, strict: bool, dry_run: bool, memory_log: Optional[str], **levers: Any) -> None:
     """Quantizes the linear layers of MODEL and writes OUT, a directory that vLLM and transformers load.
@@ -101,11 +102,14 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
         common.emit({"command": "quantize", "dry_run": True, "model": model, "host": expected.host, "disk": expected.disk,
                      "notes": expected.notes, "items": [asdict(item) for item in expected.items]}, lambda console: _show_plan(console, expected))
         return
-    if any(_needs_data(rule) for rule in plan.to_json()["rules"][0 if plan_file else 1:]):
+    if budget is not None or any(_needs_data(rule) for rule in plan.to_json()["rules"][0 if plan_file else 1:]):
         with common.progress() as progress:
             calibration = _calibration(common, opened, mode, files, samples, length, seed, progress)
         if save_calib:
             calibration.save(save_calib)
+    if budget is not None:
+        with common.progress() as progress:
+            plan.set_budget(calibration, budget, format=format_, seed=seed, progress=progress)
     sequences = len(calibration) if calibration is not None else 1
     expected = estimate(opened, MemoryQuery(goal="quantize", plan=plan, format=format_, batch=sequences,
                                             seq_len=-(-calibration.tokens // sequences) if calibration is not None else 1))
