@@ -41,6 +41,14 @@ bool open_to_budget(const Model& model, const std::vector<ModulePlan>& plans, si
   return plans[i].method != Method::kKeep && model.modules()[i].layer >= 0;
 }
 
+// Whether loaders fuse two modules that follow each other.
+bool one_unit(const Module& a, const Module& b) {
+  const auto attention = [](Role r) { return r == Role::kQ || r == Role::kK || r == Role::kV; };
+  const auto gated = [](Role r) { return r == Role::kGate || r == Role::kUp; };
+  if (a.layer != b.layer) return false;
+  return (attention(a.role) && attention(b.role)) || (gated(a.role) && gated(b.role));
+}
+
 class Measurement {
  public:
   Measurement(const Plan& plan, const BudgetOptions& options)
@@ -94,8 +102,7 @@ class Measurement {
 
   Status probe(size_t module, MatrixView weight, StageSolver* stage, MatrixView metric) {
     const Module& m = model_.modules()[module];
-    ModuleChoices choices;
-    choices.module = module;
+    Choices choices;
     for (const Scheme& candidate : out_.candidates) {
       ModulePlan p = plans_[module];
       p.scheme = fitted(candidate, m);
@@ -111,7 +118,16 @@ class Measurement {
       choices.loss.push_back(loss);
       choices.bytes.push_back(stored_bytes(format_, p.scheme, m));
     }
-    out_.modules.push_back(std::move(choices));
+    if (out_.units.empty() || !one_unit(model_.modules()[out_.units.back().modules.back()], m)) {
+      out_.units.push_back(std::move(choices));
+    } else {
+      Choices& unit = out_.units.back();
+      for (size_t c = 0; c < choices.loss.size(); ++c) {
+        unit.loss[c] += choices.loss[c];
+        unit.bytes[c] += choices.bytes[c];
+      }
+    }
+    out_.units.back().modules.push_back(module);
     return {};
   }
 
@@ -137,17 +153,17 @@ Result<std::vector<Scheme>> candidates_for(const Plan& plan, const BudgetOptions
 
 }  // namespace
 
-std::vector<size_t> assign(const std::vector<ModuleChoices>& modules, uint64_t bytes) {
+std::vector<size_t> assign(const std::vector<Choices>& units, uint64_t bytes) {
   struct Step {
-    size_t module, to;
+    size_t unit, to;
     double gain;  // loss saved for each byte
     uint64_t more;
   };
   std::vector<size_t> chosen;
   std::vector<Step> steps;
   uint64_t used = 0;
-  for (size_t i = 0; i < modules.size(); ++i) {
-    const ModuleChoices& m = modules[i];
+  for (size_t i = 0; i < units.size(); ++i) {
+    const Choices& m = units[i];
     // From the smallest candidate (of equal ones the better) along the lower convex hull.
     size_t at = 0;
     for (size_t c = 1; c < m.bytes.size(); ++c)
@@ -169,28 +185,28 @@ std::vector<size_t> assign(const std::vector<ModuleChoices>& modules, uint64_t b
   }
   if (used > bytes) return {};
   std::stable_sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.gain > b.gain; });
-  std::vector<bool> stopped(modules.size());  // a module whose step did not fit takes no later one of the hull
+  std::vector<bool> stopped(units.size());  // a unit whose step did not fit takes no later one of the hull
   for (const Step& s : steps) {
-    if (stopped[s.module]) continue;
+    if (stopped[s.unit]) continue;
     if (used + s.more > bytes) {
-      stopped[s.module] = true;
+      stopped[s.unit] = true;
       continue;
     }
     used += s.more;
-    chosen[s.module] = s.to;
+    chosen[s.unit] = s.to;
   }
   // What is left over: the single change that saves most, as long as there is one.
   for (;;) {
     Step best = {0, 0, 0, 0};
-    for (size_t i = 0; i < modules.size(); ++i) {
-      const ModuleChoices& m = modules[i];
+    for (size_t i = 0; i < units.size(); ++i) {
+      const Choices& m = units[i];
       for (size_t c = 0; c < m.bytes.size(); ++c) {
         const double saved = m.loss[chosen[i]] - m.loss[c];
         if (saved > best.gain && used - m.bytes[chosen[i]] + m.bytes[c] <= bytes) best = {i, c, saved, 0};
       }
     }
     if (!(best.gain > 0)) return chosen;
-    used = used - modules[best.module].bytes[chosen[best.module]] + modules[best.module].bytes[best.to];
+    used = used - units[best.unit].bytes[chosen[best.module]] + units[best.unit].bytes[best.to];
     chosen[best.module] = best.to;
   }
 }
@@ -217,26 +233,29 @@ Status set_budget(Plan* plan, const TokenSet& calibration, const BudgetOptions& 
     found->base_rules = plan->rules().size();
   }
   uint64_t weights = 0, least = 0;
-  for (const ModuleChoices& m : found->modules) {
-    const Module& module = model.modules()[m.module];
-    weights += static_cast<uint64_t>(module.rows) * static_cast<uint64_t>(module.cols);
-    least += *std::min_element(m.bytes.begin(), m.bytes.end());
+  for (const Choices& unit : found->units) {
+    for (const size_t i : unit.modules) {
+      const Module& module = model.modules()[i];
+      weights += static_cast<uint64_t>(module.rows) * static_cast<uint64_t>(module.cols);
+    }
+    least += *std::min_element(unit.bytes.begin(), unit.bytes.end());
   }
   if (weights == 0) return error(Code::kInvalidArgument, "budget: the plan quantizes no layer of a block");
   const auto bytes = static_cast<uint64_t>(options.bits_per_weight * static_cast<double>(weights) / 8);
-  const std::vector<size_t> chosen = assign(found->modules, bytes);
+  const std::vector<size_t> chosen = assign(found->units, bytes);
   if (chosen.empty())
     return error(Code::kInvalidArgument, "budget: %g bits per weight are below the %.3f of the smallest assignment",
                  options.bits_per_weight, 8 * static_cast<double>(least) / static_cast<double>(weights));
   plan->keep_rules(found->base_rules);
   const std::vector<Rule> base = plan->rules();
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    const Module& module = model.modules()[found->modules[i].module];
-    Rule rule = *rule_of(base, module);
-    rule.glob = module.name;
-    rule.scheme = found->candidates[chosen[i]];
-    QZ_TRY(plan->add_rule(std::move(rule)));
-  }
+  for (size_t u = 0; u < chosen.size(); ++u)
+    for (const size_t i : found->units[u].modules) {
+      const Module& module = model.modules()[i];
+      Rule rule = *rule_of(base, module);
+      rule.glob = module.name;
+      rule.scheme = found->candidates[chosen[u]];
+      QZ_TRY(plan->add_rule(std::move(rule)));
+    }
   found->all_rules = plan->rules().size();
   plan->sensitivity = std::move(found);
   return {};
