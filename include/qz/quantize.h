@@ -131,8 +131,8 @@ QZ_API qz_status qz_gptq_run(const qz_model *model, const qz_calib *calib, const
 QZ_API qz_status qz_awq_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme, const qz_awq_options *opts,
                             const qz_run_options *run, qz_model **out);
 /* SmoothQuant, then rounding to nearest. scheme NULL = "w8a8"; opts and run may be NULL. */
-QZ_API qz_status qz_smoothquant_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme,
-                                    const qz_smooth_options *opts, const qz_run_options *run, qz_model **out);
+QZ_API qz_status qz_smoothquant_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme, const qz_smooth_options *opts,
+                                    const qz_run_options *run, qz_model **out);
 
 /* A plan says per module what to do. A new plan has one rule: "*", QZ_METHOD_DEFAULT; the head is kept unless a rule names it. */
 QZ_API qz_status qz_plan_create(const qz_model *model, qz_plan **out);
@@ -145,9 +145,9 @@ QZ_API qz_status qz_plan_to_json(const qz_plan *plan, char *buf, size_t cap, siz
 QZ_API qz_status qz_plan_add_rule(qz_plan *plan, const char *glob, const qz_rule *rule);
 typedef struct qz_budget_options {
   uint32_t struct_size;
-  qz_format format;        /* that the run will have: decides what a module takes and what can be stored */
-  double bits_per_weight;  /* codes, scales and zero points of the linear layers in blocks that the plan quantizes */
-  const char *candidates;  /* names of schemes, separated by spaces; NULL = from 2 bit to 8 bit, groups of 32 to 128 */
+  qz_format format;       /* that the run will have: decides what a module takes and what can be stored */
+  double bits_per_weight; /* codes, scales and zero points of the linear layers in blocks that the plan quantizes */
+  const char *candidates; /* names of schemes, separated by spaces; NULL = from 2 bit to 8 bit, groups of 32 to 128 */
   uint64_t seed;
   qz_progress_fn progress; /* may be NULL */
   void *user;

@@ -70,8 +70,7 @@ Status run_into(const Plan& plan, const qz_calib* calib, const qz_run_options* r
   return {};
 }
 
-Result<TransformOptions> transform_from(qz_transform kind, const qz_awq_options* awq,
-                                        const qz_smooth_options* smooth) {
+Result<TransformOptions> transform_from(qz_transform kind, const qz_awq_options* awq, const qz_smooth_options* smooth) {
   if (kind < QZ_TRANSFORM_NONE || kind > QZ_TRANSFORM_SMOOTHQUANT)
     return error(Code::kInvalidArgument, "transform %d is not known", kind);
   TransformOptions out;

@@ -76,8 +76,10 @@ class Measurement {
     run.format = format_.id;
     run.seed = options_.seed;
     run.progress = options_.progress;
-    QZ_TRY(probe_plan(probing, calibration, run, [&](size_t module, MatrixView weight, StageSolver* stage,
-                                                     MatrixView metric) { return probe(module, weight, stage, metric); }));
+    QZ_TRY(probe_plan(probing, calibration, run,
+                      [&](size_t module, MatrixView weight, StageSolver* stage, MatrixView metric) {
+                        return probe(module, weight, stage, metric);
+                      }));
     return std::move(out_);
   }
 
@@ -206,8 +208,8 @@ std::vector<size_t> assign(const std::vector<Choices>& units, uint64_t bytes) {
       }
     }
     if (!(best.gain > 0)) return chosen;
-    used = used - units[best.unit].bytes[chosen[best.module]] + units[best.unit].bytes[best.to];
-    chosen[best.module] = best.to;
+    used = used - units[best.unit].bytes[chosen[best.unit]] + units[best.unit].bytes[best.to];
+    chosen[best.unit] = best.to;
   }
 }
 
@@ -219,11 +221,11 @@ Status set_budget(Plan* plan, const TokenSet& calibration, const BudgetOptions& 
     return error(Code::kInvalidArgument, "budget: %g bits per weight, expected a number above 0, at most 32",
                  options.bits_per_weight);
   QZ_ASSIGN(std::vector<Scheme> candidates, candidates_for(*plan, options));
-  std::string key = calibration.hash() + " " + std::string(find_format(options.format)->name) + " " +
-                    std::to_string(options.seed);
-  for (const Scheme& s : candidates) key += " " + scheme_name(s);
-  const bool known = plan->sensitivity && plan->sensitivity->key == key &&
-                     plan->sensitivity->all_rules == plan->rules().size();
+  std::string key = calibration.hash();
+  key.append(" ").append(find_format(options.format)->name).append(" ").append(std::to_string(options.seed));
+  for (const Scheme& s : candidates) key.append(" ").append(scheme_name(s));
+  const bool known =
+      plan->sensitivity && plan->sensitivity->key == key && plan->sensitivity->all_rules == plan->rules().size();
   auto found = std::make_shared<Sensitivity>();
   if (known) {
     *found = *plan->sensitivity;

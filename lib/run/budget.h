@@ -24,9 +24,9 @@ struct Sensitivity {
 
 struct BudgetOptions {
   FormatId format = FormatId::kCompressed;
-  double bits_per_weight = 4;       // codes, scales and zero points, of the layers that the plan quantizes
-  std::vector<Scheme> candidates;   // empty: kBudgetCandidates, asymmetric where the plan's schemes are
-  uint64_t seed = 0;                // of the labels of the output metric
+  double bits_per_weight = 4;      // codes, scales and zero points, of the layers that the plan quantizes
+  std::vector<Scheme> candidates;  // empty: kBudgetCandidates, asymmetric where the plan's schemes are
+  uint64_t seed = 0;               // of the labels of the output metric
   Progress* progress = nullptr;
 };
 constexpr const char* kBudgetCandidates[] = {"w2g64", "w2g32", "w3g128", "w3g32", "w4g128", "w4g32", "w8g128"};

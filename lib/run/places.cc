@@ -103,7 +103,8 @@ class Finder {
     } else {
       place.source = source.front();
       if (plans_[place.source].method == Method::kKeep)
-        place.obstacle = std::string(role_name(model_.modules()[place.source].role)) + ", which makes their input, is kept";
+        place.obstacle =
+            std::string(role_name(model_.modules()[place.source].role)) + ", which makes their input, is kept";
     }
     places_.push_back(std::move(place));
   }

@@ -15,7 +15,7 @@ constexpr size_t kInputs = 6;
 struct FoldPlace {
   Input input = Input::kAttention;
   std::vector<size_t> readers;  // modules
-  std::string norm;  // full name without ".weight" of the norm that makes the input; "": a linear layer makes it,
+  std::string norm;   // full name without ".weight" of the norm that makes the input; "": a linear layer makes it,
   size_t source = 0;  // this module
   TransformOptions transform;
   std::string obstacle;  // why nothing can take the scales, in words; "": nothing stands in the way

@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "method/rtn.h"
-#include "model/layout.h"
 #include "model/latent.h"
+#include "model/layout.h"
 #include "packed/inputs.h"
 #include "run/sizes.h"
 #include "tensor/convert.h"
@@ -291,7 +291,7 @@ class Transformer {
     const ArchDesc& arch = model_.arch();
     const bool block_norm = p.input == Input::kAttention || p.input == Input::kMlp;
     NormWeights* norm = p.input == Input::kAttention ? &block_.attn_norm : &block_.mlp_norm;
-    std::vector<float>& weight = block_norm                         ? norm->weight
+    std::vector<float>& weight = block_norm                       ? norm->weight
                                  : p.input == Input::kQueryLatent ? block_.q_a_norm
                                                                   : block_.kv_a_norm;
     const auto offset = block_norm ? static_cast<float>(arch.norm_offset) : 0.0f;

@@ -20,7 +20,7 @@ struct TransformJob {
 };
 
 struct Rescaled {
-  Vectors vectors;  // norms and biases with new values, by tensor name
+  Vectors vectors;                               // norms and biases with new values, by tensor name
   std::map<size_t, std::vector<float>> divided;  // modules whose rows were divided, [rows] by what
 };
 

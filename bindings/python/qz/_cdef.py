@@ -292,12 +292,22 @@ qz_status qz_gptq_run(const qz_model *model, const qz_calib *calib, const qz_sch
                              const qz_run_options *run, qz_model **out);
 qz_status qz_awq_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme, const qz_awq_options *opts,
                             const qz_run_options *run, qz_model **out);
-qz_status qz_smoothquant_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme,
-                                    const qz_smooth_options *opts, const qz_run_options *run, qz_model **out);
+qz_status qz_smoothquant_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme, const qz_smooth_options *opts,
+                                    const qz_run_options *run, qz_model **out);
 qz_status qz_plan_create(const qz_model *model, qz_plan **out);
 qz_status qz_plan_from_json(const qz_model *model, const char *json, size_t bytes, qz_plan **out);
 qz_status qz_plan_to_json(const qz_plan *plan, char *buf, size_t cap, size_t *need);
 qz_status qz_plan_add_rule(qz_plan *plan, const char *glob, const qz_rule *rule);
+typedef struct qz_budget_options {
+  uint32_t struct_size;
+  qz_format format;
+  double bits_per_weight;
+  const char *candidates;
+  uint64_t seed;
+  qz_progress_fn progress;
+  void *user;
+} qz_budget_options;
+qz_status qz_plan_set_budget(qz_plan *plan, const qz_calib *calib, const qz_budget_options *opts);
 qz_status qz_plan_run(const qz_plan *plan, const qz_calib *calib, const qz_run_options *run, qz_model **out);
 void qz_plan_free(qz_plan *plan);
 size_t qz_report_count(const qz_model *quantized);

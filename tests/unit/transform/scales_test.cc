@@ -1,6 +1,6 @@
 // Scales against NumPy, on two layers of three and two rows that read six columns in groups of three:
-//   W = concatenate(W1, W2); rel = abs(W).reshape(5, 2, 3); w = (rel / (rel.max(2, keepdims=True) + 1e-6)).reshape(5, 6).mean(0)
-//   AWQ: s = maximum(a**r / (w**(1 - r) + 1e-4) if duo else a**r, 1e-4); s /= sqrt(s.max() * s.min())
+//   W = concatenate(W1, W2); rel = abs(W).reshape(5, 2, 3); w = (rel / (rel.max(2, keepdims=True) + 1e-6)).reshape(5,
+//   6).mean(0) AWQ: s = maximum(a**r / (w**(1 - r) + 1e-4) if duo else a**r, 1e-4); s /= sqrt(s.max() * s.min())
 //   SmoothQuant: s = maximum(most**alpha / abs(W).max(0)**(1 - alpha), 1e-5)
 #include <gtest/gtest.h>
 
@@ -11,8 +11,8 @@
 namespace qz {
 namespace {
 
-const std::vector<float> kFirst = {-0.008f, -0.057f, 0.174f, 0.021f, -0.101f, -0.079f, -0.006f, 0.23f,  -0.018f,
-                                   0.013f,  0.051f,  -0.004f, 0.228f, -0.053f, 0.074f, 0.016f, 0.062f, -0.118f};
+const std::vector<float> kFirst = {-0.008f, -0.057f, 0.174f,  0.021f, -0.101f, -0.079f, -0.006f, 0.23f,  -0.018f,
+                                   0.013f,  0.051f,  -0.004f, 0.228f, -0.053f, 0.074f,  0.016f,  0.062f, -0.118f};
 const std::vector<float> kSecond = {0.354f, -0.024f, 0.007f, -0.187f, -0.146f, 0.113f,
                                     0.197f, 0.151f,  0.242f, 0.143f,  0.006f,  0.167f};
 

@@ -3855,6 +3855,156 @@ extern "C" {
         rule: *const qz_rule,
     ) -> qz_status;
 }
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct qz_budget_options {
+    pub struct_size: u32,
+    pub format: qz_format,
+    pub bits_per_weight: f64,
+    pub candidates: *const ::std::os::raw::c_char,
+    pub seed: u64,
+    pub progress: qz_progress_fn,
+    pub user: *mut ::std::os::raw::c_void,
+}
+#[test]
+fn bindgen_test_layout_qz_budget_options() {
+    assert_eq!(
+        ::std::mem::size_of::<qz_budget_options>(),
+        48usize,
+        concat!("Size of: ", stringify!(qz_budget_options))
+    );
+    assert_eq!(
+        ::std::mem::align_of::<qz_budget_options>(),
+        8usize,
+        concat!("Alignment of ", stringify!(qz_budget_options))
+    );
+    fn test_field_struct_size() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_budget_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).struct_size) as usize - ptr as usize
+            },
+            0usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_budget_options),
+                "::",
+                stringify!(struct_size)
+            )
+        );
+    }
+    test_field_struct_size();
+    fn test_field_format() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_budget_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).format) as usize - ptr as usize
+            },
+            4usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_budget_options),
+                "::",
+                stringify!(format)
+            )
+        );
+    }
+    test_field_format();
+    fn test_field_bits_per_weight() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_budget_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).bits_per_weight) as usize - ptr as usize
+            },
+            8usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_budget_options),
+                "::",
+                stringify!(bits_per_weight)
+            )
+        );
+    }
+    test_field_bits_per_weight();
+    fn test_field_candidates() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_budget_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).candidates) as usize - ptr as usize
+            },
+            16usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_budget_options),
+                "::",
+                stringify!(candidates)
+            )
+        );
+    }
+    test_field_candidates();
+    fn test_field_seed() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_budget_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).seed) as usize - ptr as usize
+            },
+            24usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_budget_options),
+                "::",
+                stringify!(seed)
+            )
+        );
+    }
+    test_field_seed();
+    fn test_field_progress() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_budget_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).progress) as usize - ptr as usize
+            },
+            32usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_budget_options),
+                "::",
+                stringify!(progress)
+            )
+        );
+    }
+    test_field_progress();
+    fn test_field_user() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_budget_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).user) as usize - ptr as usize
+            },
+            40usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_budget_options),
+                "::",
+                stringify!(user)
+            )
+        );
+    }
+    test_field_user();
+}
+extern "C" {
+    pub fn qz_plan_set_budget(
+        plan: *mut qz_plan,
+        calib: *const qz_calib,
+        opts: *const qz_budget_options,
+    ) -> qz_status;
+}
 extern "C" {
     pub fn qz_plan_run(
         plan: *const qz_plan,
