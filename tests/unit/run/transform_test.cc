@@ -1,9 +1,9 @@
 // Transforms in whole runs: every family's block computes what it did, results are written and read back, and what
 // cannot be rescaled is said.
+#include "run/transform.h"
 #include "run/options_json.h"
 #include "run/places.h"
 #include "run/save.h"
-#include "run/transform.h"
 #include "run/verify.h"
 #include "tensor/convert.h"
 #include "unit/run/models.h"
