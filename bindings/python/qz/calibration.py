@@ -4,12 +4,11 @@ from __future__ import annotations
 import os
 from typing import Any, Iterable, Iterator, Optional, Sequence
 
-import numpy as np
-
 from . import corpus, defaults
 from ._call import c_string, check
 from ._handle import Handle
 from ._library import ffi, lib
+from ._numpy import np
 from .context import Context, default_context, logger
 from .errors import InvalidArgument
 from .model import Model

@@ -3,12 +3,11 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
-import numpy as np
-
 from . import names
 from ._call import c_string, check, string
 from ._handle import Handle
 from ._library import ffi, lib
+from ._numpy import np
 from .context import Context, default_context
 from .errors import InvalidArgument
 from .plan import GptqOptions, Rule
