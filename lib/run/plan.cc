@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "format/complete.h"
 #include "run/options_json.h"
 
 namespace qz {
@@ -117,9 +118,7 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
     if (p.method == Method::kGptq && !has_calibration)
       return error(Code::kInvalidArgument, "'%s' is to be solved by GPTQ, but there are no calibration tokens",
                    module.name.c_str());
-    if (p.scheme.scale == DType::kNone) p.scheme.scale = format->scale_dtype(model.config().dtype);
-    if (p.scheme.compute == DType::kNone) p.scheme.compute = model.config().dtype;
-    if (p.scheme.is_grid() && p.scheme.group > module.cols) p.scheme.group = kGroupRow;  // one covers the row anyway
+    p.scheme = complete_scheme(*format, p.scheme, model.config().dtype, module.cols);
     if (Status s = format->can_store(p.scheme, module.rows, module.cols, needs_g_idx(p, module));
         !s.ok() && count++ < 4)
       problems += (problems.empty() ? "" : "; ") + module.name + " [" + std::to_string(module.rows) + ", " +
