@@ -32,7 +32,12 @@ class Calibration(Handle):
 
     @classmethod
     def from_tokens(cls, sequences: Iterable[Any], context: Optional[Context] = None) -> Calibration:
-        """sequences: lists or arrays of token ids, one a sequence; an array [sequences, tokens] is that too."""
+        """sequences: lists or arrays of token ids, one a sequence; an array [sequences, tokens] is that too.
+
+        >>> calibration = qz.Calibration.from_tokens([[5, 6, 7], [8, 9]])
+        >>> len(calibration), calibration.tokens
+        (2, 5)
+        """
         calibration = cls(context)
         for ids in sequences:
             calibration.add_tokens(ids)

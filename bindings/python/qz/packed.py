@@ -18,7 +18,15 @@ _MOST_PARTS = 16  # of one module in one format; no format has more than six
 
 
 class Packed(Handle):
-    """A quantized matrix of shape (rows, cols) = (output features, input features)."""
+    """A quantized matrix of shape (rows, cols) = (output features, input features).
+
+    >>> weight = np.sin(np.arange(64 * 128, dtype=np.float32)).reshape(64, 128)
+    >>> packed = qz.Packed.quantize(weight, qz.Scheme(4, 32, scale="f16"))
+    >>> sorted((name, part.shape) for name, part in packed.export("gptq").items())
+    [('g_idx', (128,)), ('qweight', (16, 64)), ('qzeros', (4, 8)), ('scales', (4, 64))]
+    >>> bool(np.abs(packed.dequantize() - weight).max() < 0.1)
+    True
+    """
 
     _kind = "qz_packed"
 

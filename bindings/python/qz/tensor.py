@@ -83,7 +83,15 @@ class Tensor:
 
 def as_tensor(values: Any, dtype: Optional[str] = None) -> Tensor:
     """A Tensor over values without a copy where possible: Tensor, NumPy array, anything with __dlpack__ on the CPU (torch, JAX,
-    CuPy's host arrays), or nested lists. dtype: only to say that uint16 holds "bf16". InvalidArgument says what does not fit."""
+    CuPy's host arrays), or nested lists. dtype: only to say that uint16 holds "bf16". InvalidArgument says what does not fit.
+
+    >>> ones = np.ones((2, 3), np.float32)
+    >>> tensor = qz.as_tensor(ones)
+    >>> tensor
+    qz.Tensor(shape=[2, 3], dtype=f32)
+    >>> tensor.array is ones, np.shares_memory(np.from_dlpack(tensor), ones)
+    (True, True)
+    """
     if isinstance(values, Tensor):
         return values
     if isinstance(values, np.ndarray):
