@@ -55,7 +55,8 @@ TEST_P(ExactSizes, AreWhatIsWritten) {
       const auto parsed = scheme_preset(scheme);
       ASSERT_TRUE(parsed.ok()) << scheme << ": " << parsed.status().text();
       const Plan plan = plan_of(model, {rule("*", parsed->float_zero ? Method::kHqq : Method::kRtn, scheme)});
-      if (!resolve_plan(plan, id, false).ok()) continue;  // the format cannot hold it
+      const auto modules = resolve_plan(plan, id, false);
+      if (!modules.ok() || !find_format(id)->config(summarize_plan(*model, *modules)).ok()) continue;  // cannot hold it
       const TempDir dir;
       RunOptions options;
       options.format = id;
