@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A llama of random weights with real shapes, in shards: for memory and speed, not for accuracy.
+"""A llama or Mixtral of random weights with real shapes, in shards: for memory and speed, not for accuracy.
 
     tools/make_random_model.py tinyllama-1.1b DIR [--layers N]
 
@@ -17,6 +17,11 @@ SHAPES = {
                            head_dim=64, vocab_size=32000),
     "smollm-135m": dict(hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
                         head_dim=64, vocab_size=49152),
+    # For runs of seconds.
+    "small": dict(hidden_size=384, intermediate_size=1024, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=3, head_dim=64,
+                  vocab_size=8192),
+    "small-experts": dict(hidden_size=256, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=64,
+                          vocab_size=4096, num_local_experts=4, num_experts_per_tok=2),
 }
 LAYERS_PER_SHARD = 6
 
@@ -27,7 +32,13 @@ def tensors(c, first, last):
     q, kv = c["num_attention_heads"] * d, c["num_key_value_heads"] * d
     for i in range(first, last):
         shapes = {"input_layernorm": (h,), "post_attention_layernorm": (h,), "self_attn.q_proj": (q, h), "self_attn.k_proj": (kv, h),
-                  "self_attn.v_proj": (kv, h), "self_attn.o_proj": (h, q), "mlp.gate_proj": (f, h), "mlp.up_proj": (f, h), "mlp.down_proj": (h, f)}
+                  "self_attn.v_proj": (kv, h), "self_attn.o_proj": (h, q)}
+        if experts := c.get("num_local_experts"):
+            shapes["block_sparse_moe.gate"] = (experts, h)
+            for e in range(experts):
+                shapes.update({f"block_sparse_moe.experts.{e}.{name}": shape for name, shape in (("w1", (f, h)), ("w2", (h, f)), ("w3", (f, h)))})
+        else:
+            shapes.update({"mlp.gate_proj": (f, h), "mlp.up_proj": (f, h), "mlp.down_proj": (h, f)})
         yield from ((f"model.layers.{i}.{name}.weight", shape) for name, shape in shapes.items())
 
 
@@ -72,7 +83,8 @@ def main():
         total += write_shard(args.dir / name, rng, group)
         weight_map.update({tensor: name for tensor, _ in group})
     (args.dir / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2))
-    config = dict(architectures=["LlamaForCausalLM"], model_type="llama", hidden_act="silu", rms_norm_eps=1e-5, rope_theta=10000.0,
+    family = "Mixtral" if "num_local_experts" in c else "Llama"
+    config = dict(architectures=[f"{family}ForCausalLM"], model_type=family.lower(), hidden_act="silu", rms_norm_eps=1e-5, rope_theta=10000.0,
                   max_position_embeddings=2048, tie_word_embeddings=False, torch_dtype="bfloat16", bos_token_id=1, eos_token_id=2, **c)
     (args.dir / "config.json").write_text(json.dumps(config, indent=2))
     print(f"{args.dir}: {total / 2e9:.2f} billion parameters, {total / 1e9:.2f} GB in {len(groups)} shards")

@@ -12,7 +12,7 @@ struct LinearShape {
   std::string name, role;
   int64_t layer = -1;  // -1: the head
   int64_t rows = 0, cols = 0;
-  bool can_quantize = true;    // false: a tied head, which has no weight of its own
+  bool can_quantize = true;    // false: a tied head, which has no weight of its own; a router, counted among the others
   uint64_t stored_scales = 0;  // of stored_bytes' tensors, where they are told apart: not in it
   uint64_t stored_bytes = 0;   // its tensors in the file, the bias left out; from the configuration: as a plain weight
 };

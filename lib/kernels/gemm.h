@@ -53,4 +53,9 @@ const char* gemm_engine();
 // For tests and benchmarks: force one; false if this CPU lacks it. "" = best again.
 bool force_gemm_engine(const char* name);
 
+// Bytes that a thread which starts a product of n columns over k keeps for the next one, and each thread that takes
+// part.
+size_t product_scratch(Products products, int64_t n, int64_t k);
+size_t task_scratch();
+
 }  // namespace qz

@@ -48,6 +48,21 @@ struct Slab {
   }
 };
 
+// Columns, and words of k, that are packed at a time.
+struct SlabSize {
+  int64_t wide, deep;
+};
+SlabSize slab_size(const PanelKernels& kernels, int64_t n, int64_t k) {
+  const int64_t all = round_up(ceil_div(k, kernels.pair), kDepth);
+  const int64_t wide =
+      std::min(round_up(n, kernels.nr), round_up(std::max(kMaxCols, kSharedWords / std::max(all, kDepth)), kernels.nr));
+  return {wide, std::min(all, kSharedWords / wide / kDepth * kDepth)};
+}
+size_t slab_floats(const PanelKernels& kernels, int64_t n, int64_t k) {
+  const SlabSize size = slab_size(kernels, n, k);
+  return static_cast<size_t>(size.wide * std::max(size.deep, kDepth));
+}
+
 class ProductRun {
  public:
   ProductRun(const Context& context, const Product* products, size_t count, Progress* progress)
@@ -60,12 +75,9 @@ class ProductRun {
 
   Status run() {
     const int64_t depth = kDepth * kernels_.pair;
-    const int64_t all_words = round_up(ceil_div(p_.k, kernels_.pair), kDepth);
-    const int64_t wide =
-        std::min(round_up(p_.n, kernels_.nr),
-                 round_up(std::max(kMaxCols, kSharedWords / std::max(all_words, kDepth)), kernels_.nr));
-    const int64_t deep = std::min(all_words, kSharedWords / wide / kDepth * kDepth) * kernels_.pair;
-    float* words = shared_scratch(static_cast<size_t>(wide * std::max(deep / kernels_.pair, kDepth)));
+    const auto [wide, deep_words] = slab_size(kernels_, p_.n, p_.k);
+    const int64_t deep = deep_words * kernels_.pair;
+    float* words = shared_scratch(slab_floats(kernels_, p_.n, p_.k));
     if (!words) return error(Code::kOutOfMemory, "no memory for the panels of a matrix product");
     for (int64_t j = 0; j < p_.n; j += wide) {
       const Range columns{j, std::min(j + wide, p_.n)};
@@ -216,5 +228,11 @@ Status run_products(const Context& context, const std::vector<Product>& products
   if (products.empty() || products[0].n == 0) return {};
   return ProductRun(context, products.data(), products.size(), progress).run();
 }
+
+size_t product_scratch(Products products, int64_t n, int64_t k) {
+  return n == 0 ? 0 : slab_floats(panels(products), n, k) * sizeof(float);
+}
+
+size_t task_scratch() { return static_cast<size_t>(kDepth * kMaxRows) * sizeof(float); }
 
 }  // namespace qz

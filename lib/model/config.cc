@@ -277,4 +277,11 @@ Result<ModelConfig> parse_model_config(const Context& context, const Json& confi
   return c;
 }
 
+const Json& text_part(const Json& config) {
+  for (const char* key : {"text_config", "llm_config"})
+    if (const auto it = config.find(key); it != config.end() && it->is_object() && it->contains("model_type"))
+      return *it;
+  return config;
+}
+
 }  // namespace qz

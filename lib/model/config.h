@@ -74,4 +74,7 @@ struct ModelConfig {
 Result<ModelConfig> parse_model_config(const Context& context, const Json& config, const ArchDesc& desc,
                                        const std::string& file);
 
+// The part of a config.json that describes the language model: of a multimodal model its text_config, else all of it.
+const Json& text_part(const Json& config);
+
 }  // namespace qz

@@ -28,14 +28,14 @@ void Linear::set_dense(std::vector<uint8_t> bytes, DType dtype) {
 void Linear::set_f32(Matrix w) {
   assert(w.rows() == rows && w.cols() == cols);
   f32_ = std::move(w);
-  bytes_ = {};
+  bytes_ = std::vector<uint8_t>();  // `= {}` would keep the memory
   q_ = nullptr;
 }
 
 void Linear::set_matrix(std::shared_ptr<const QMatrix> q) {
   assert(q->rows == rows && q->cols == cols);
   q_ = std::move(q);
-  bytes_ = {};
+  bytes_ = std::vector<uint8_t>();  // `= {}` would keep the memory
   f32_ = Matrix();
 }
 

@@ -122,8 +122,10 @@ Result<std::shared_ptr<const Model>> Model::open(ContextPtr context, const std::
   const Json& config = model->checkpoint_->config();
   const std::string file = dir + "/config.json";
   if (!config.is_object()) return error(Code::kBadFile, "%s: must be an object", file.c_str());
-  QZ_ASSIGN(model->arch_, choose_architecture(config, file, options.arch_json));
-  QZ_ASSIGN(model->config_, parse_model_config(ctx, config, *model->arch_, file));
+  // Of a multimodal model the language model can be judged from its configuration; its tensors are not read.
+  const Json& text = options.config_only ? text_part(config) : config;
+  QZ_ASSIGN(model->arch_, choose_architecture(text, file, options.arch_json));
+  QZ_ASSIGN(model->config_, parse_model_config(ctx, text, *model->arch_, file));
   model->choose_prefix();
   if (config.contains("auto_map")) ctx.log(LogLevel::kWarn, "%s: auto_map names code; it is never run", file.c_str());
 
@@ -221,7 +223,7 @@ int64_t Model::parameters() const {
   if (checkpoint_->tensors().empty()) {  // configuration only
     for (const Module& m : modules_)
       sum += (m.role == Role::kHead && config_.tied ? 0 : m.rows * m.cols) +
-             (expects_bias(checkpoint_->config(), *arch_, m) ? m.rows : 0);
+             (expects_bias(text_part(checkpoint_->config()), *arch_, m) ? m.rows : 0);
     for (const NeededTensor& t : list_others(config_, *arch_)) {
       int64_t n = 1;
       for (int64_t d : t.shape) n *= d;

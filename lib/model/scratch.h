@@ -1,20 +1,20 @@
 // Memory between two stages, and how many rows go through them at once.
 #pragma once
 #include <functional>
-#include <memory>
+#include <vector>
 
 #include "model/block.h"
 
 namespace qz {
 
-class Scratch {  // floats, not zeroed
+class Scratch {  // floats that are written before they are read
  public:
-  explicit Scratch(int64_t size) : data_(new float[static_cast<size_t>(size)]) {}
-  float* data() const { return data_.get(); }
-  MatrixView view(int64_t rows, int64_t cols) const { return {data_.get(), rows, cols, cols}; }
+  explicit Scratch(int64_t size) : data_(static_cast<size_t>(size)) {}
+  float* data() const { return data_.data(); }
+  MatrixView view(int64_t rows, int64_t cols) const { return {data_.data(), rows, cols, cols}; }
 
  private:
-  std::unique_ptr<float[]> data_;
+  mutable std::vector<float, PageAllocator<float>> data_;
 };
 
 constexpr int64_t kScratchRows = 4096;  // enough that converting a weight once per chunk costs nothing

@@ -36,7 +36,7 @@ std::vector<TensorSpec> source_tensors(const Model& source, DType dtype) {
   for (const Module& m : source.modules()) {
     const bool tied = m.role == Role::kHead && source.config().tied;
     if (!tied) out.push_back(spec_of(m.name + ".weight", dtype, m.stored_shape()));
-    if (expects_bias(source.checkpoint()->config(), source.arch(), m))
+    if (expects_bias(text_part(source.checkpoint()->config()), source.arch(), m))
       out.push_back(spec_of(m.name + ".bias", dtype, {m.rows}));
   }
   for (NeededTensor& t : list_others(source.config(), source.arch()))

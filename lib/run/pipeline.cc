@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/pages.h"
 #include "model/gradient.h"
 #include "model/latent.h"
 #include "model/scratch.h"
@@ -150,6 +151,7 @@ Status Run::keep(size_t module, ModuleResult result) {
 }
 
 Status Run::solve(size_t module, const Matrix& weight, StageSolver* stage, Linear* replace, int64_t routed) {
+  release_unused();
   if (options_.progress) {
     options_.progress->info.phase = "solve";
     options_.progress->info.module = model_.modules()[module].name.c_str();
@@ -167,7 +169,9 @@ Status Run::solve(size_t module, const Matrix& weight, StageSolver* stage, Linea
   result.report.routed = routed;
   if (replace) replace->set_matrix(result.q);
   if (module < metrics_.size()) metrics_[module] = {};
-  return keep(module, std::move(result));
+  const Status kept = keep(module, std::move(result));
+  release_unused();
+  return kept;
 }
 
 Status Run::without_calibration() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "format/complete.h"
 #include "run/options_json.h"
 #include "transform/list.h"
 
@@ -141,9 +142,7 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
     if (!has_calibration && p.measures())
       return error(Code::kInvalidArgument, "'%s' is to %s, but there are no calibration tokens", module.name.c_str(),
                    need_of(p).c_str());
-    if (p.scheme.scale == DType::kNone) p.scheme.scale = format->scale_dtype(model.config().dtype);
-    if (p.scheme.compute == DType::kNone) p.scheme.compute = model.config().dtype;
-    if (p.scheme.is_grid() && p.scheme.group > module.cols) p.scheme.group = kGroupRow;  // one covers the row anyway
+    p.scheme = complete_scheme(*format, p.scheme, model.config().dtype, module.cols);
     if (Status s = format->can_store(p.scheme, module.rows, module.cols, needs_g_idx(p, module));
         !s.ok() && count++ < 4)
       problems += (problems.empty() ? "" : "; ") + module.name + " [" + std::to_string(module.rows) + ", " +

@@ -47,14 +47,18 @@ void from_headers(const Model& model, const std::string& embedding, ModelShape* 
 
 void from_config(const Model& model, const std::string& embedding, ModelShape* s) {
   const uint64_t bytes = dtype_bits(s->dtype) / 8;
-  for (LinearShape& l : s->linears)
-    if (l.can_quantize || l.layer >= 0)
+  for (LinearShape& l : s->linears) {
+    if (l.can_quantize) {
       l.stored_bytes = static_cast<uint64_t>(l.rows) * static_cast<uint64_t>(l.cols) * bytes;
+    } else if (l.layer >= 0) {
+      s->others += l.rows * l.cols;  // a router, as from headers
+    }
+  }
   for (const NeededTensor& t : list_others(model.config(), model.arch()))
     (t.name == embedding ? s->embedding : s->others) += elements_of(t.shape);
   const Json& config = model.checkpoint()->config();
   for (const Module& m : model.modules())
-    if (expects_bias(config, model.arch(), m)) s->others += m.rows;
+    if (expects_bias(text_part(config), model.arch(), m)) s->others += m.rows;
   s->others += std::max<int64_t>(0, tower_parameters(config, s->hidden));
   s->embedding_bytes = static_cast<uint64_t>(s->embedding) * bytes;
   s->other_bytes = static_cast<uint64_t>(s->others) * bytes;
@@ -78,8 +82,9 @@ ModelShape shape_of(const Model& model) {
   s.gated = model.arch().mlp == MlpKind::kGated;
   s.tied = c.tied;
   s.dtype = is_float(c.dtype) ? c.dtype : DType::kF32;
-  s.latent = number(model.checkpoint()->config(), "kv_lora_rank");
-  s.latent_rope = s.latent > 0 ? number(model.checkpoint()->config(), "qk_rope_head_dim") : 0;
+  const Json& text = text_part(model.checkpoint()->config());
+  s.latent = number(text, "kv_lora_rank");
+  s.latent_rope = s.latent > 0 ? number(text, "qk_rope_head_dim") : 0;
   for (const Module& m : model.modules()) {
     LinearShape l;
     l.name = m.name;

@@ -8,7 +8,6 @@
 namespace qz {
 namespace {
 
-constexpr uint64_t kCopyBytes = 16u << 20;
 constexpr char kReportName[] = "qz_report.json";
 
 uint64_t part_bytes(const PartSpec& part) {

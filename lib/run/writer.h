@@ -10,6 +10,8 @@
 
 namespace qz {
 
+constexpr uint64_t kCopyBytes = 16u << 20;  // of a tensor that is copied, at a time
+
 struct WriteOptions {
   FormatId format = FormatId::kCompressed;
   bool overwrite = false;

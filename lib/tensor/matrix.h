@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/pages.h"
+
 namespace qz {
 
 struct MatrixView {  // borrowed, read-only; element (r, c) at data[r * stride + c]
@@ -12,7 +14,7 @@ struct MatrixView {  // borrowed, read-only; element (r, c) at data[r * stride +
   const float* row(int64_t r) const { return data + r * stride; }
 };
 
-class Matrix {  // owned, dense (stride == cols)
+class Matrix {  // owned, dense (stride == cols), zero at first
  public:
   Matrix() = default;
   Matrix(int64_t rows, int64_t cols) : rows_(rows), cols_(cols), data_(static_cast<size_t>(rows * cols)) {}
@@ -26,13 +28,16 @@ class Matrix {  // owned, dense (stride == cols)
   bool empty() const { return data_.empty(); }
   // Another shape in the same memory, which grows if need be; elements are unspecified.
   void reshape(int64_t rows, int64_t cols) {
+    const auto size = static_cast<size_t>(rows * cols);
     rows_ = rows, cols_ = cols;
-    data_.resize(static_cast<size_t>(rows * cols));
+    if (size > data_.capacity()) data_ = Floats();  // not both at once
+    data_.resize(size);
   }
 
  private:
+  using Floats = std::vector<float, PageAllocator<float>>;
   int64_t rows_ = 0, cols_ = 0;
-  std::vector<float> data_;
+  Floats data_;
 };
 
 }  // namespace qz

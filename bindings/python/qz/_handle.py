@@ -28,6 +28,10 @@ class Handle:
             ffi.release(self._cdata)
             self._cdata = None
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"a {type(self).__name__} cannot be pickled or copied: its memory is this process's. Hand over what it was made "
+                        "from, a path or arrays, and make it again there")
+
     def __enter__(self: Self) -> Self:
         return self
 

@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import pathlib
 
-import cffi
-
-from ._cdef import CDEF, VERSION
+from ._cdef import VERSION, ffi
 
 __all__ = ["ffi", "lib", "path", "version"]
 
@@ -40,8 +38,6 @@ def _dotted(numbers: tuple[int, ...]) -> str:
     return ".".join(map(str, numbers))
 
 
-ffi = cffi.FFI()
-ffi.cdef(CDEF)
 path = _find()
 try:
     lib = ffi.dlopen(str(path))

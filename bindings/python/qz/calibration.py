@@ -4,12 +4,11 @@ from __future__ import annotations
 import os
 from typing import Any, Iterable, Iterator, Optional, Sequence
 
-import numpy as np
-
 from . import corpus, defaults
 from ._call import c_string, check
 from ._handle import Handle
 from ._library import ffi, lib
+from ._numpy import np
 from .context import Context, default_context, logger
 from .errors import InvalidArgument
 from .model import Model
@@ -33,7 +32,12 @@ class Calibration(Handle):
 
     @classmethod
     def from_tokens(cls, sequences: Iterable[Any], context: Optional[Context] = None) -> Calibration:
-        """sequences: lists or arrays of token ids, one a sequence; an array [sequences, tokens] is that too."""
+        """sequences: lists or arrays of token ids, one a sequence; an array [sequences, tokens] is that too.
+
+        >>> calibration = qz.Calibration.from_tokens([[5, 6, 7], [8, 9]])
+        >>> len(calibration), calibration.tokens
+        (2, 5)
+        """
         calibration = cls(context)
         for ids in sequences:
             calibration.add_tokens(ids)

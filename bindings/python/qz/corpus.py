@@ -7,8 +7,7 @@ import os
 import pathlib
 from typing import Iterable, Sequence
 
-import numpy as np
-
+from ._numpy import np
 from .errors import BadFile, InvalidArgument, IoError, Unsupported
 from .tensor import token_array
 from .text import Tokenizer

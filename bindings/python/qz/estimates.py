@@ -108,13 +108,26 @@ class Fit:
 
 
 def estimate(model: Model, query: MemoryQuery = MemoryQuery()) -> MemoryEstimate:
-    """Memory by item. InvalidArgument, Unsupported as the library has them."""
+    """Memory by item. InvalidArgument, Unsupported as the library has them.
+
+    >>> small = qz.estimate(model, qz.MemoryQuery(weights="w4g128", seq_len=512))
+    >>> small.device < qz.estimate(model, qz.MemoryQuery(weights="bf16", seq_len=512)).device
+    True
+    >>> sum(item.bytes for item in small.items) == small.device
+    True
+    """
     document = json.loads(text_of(lib.qz_memory_to_json, model._pointer, query._struct())[1])
     return MemoryEstimate([MemoryItem(**item) for item in document["items"]], document["notes"])
 
 
 def fit(model: Model, memory: int, ask: str = "context", query: MemoryQuery = MemoryQuery()) -> Fit:
-    """The largest "context", "batch" or most "bits" of weights that fit `memory` bytes of a device."""
+    """The largest "context", "batch" or most "bits" of weights that fit `memory` bytes of a device.
+
+    >>> qz.fit(model, 1 << 30, "bits").weights
+    'bf16'
+    >>> qz.fit(model, 1, "context").value
+    0
+    """
     out = struct("qz_fit")
     check(lib.qz_memory_fit(model._pointer, query._struct(), struct("qz_device_info", memory_free=memory),
                             names.number(ASKS, ask, "ask"), out))

@@ -35,7 +35,14 @@ class Scheme:
     @classmethod
     def preset(cls, name: str) -> Scheme:
         """The scheme that a name stands for: "w4g128", "w3g64", "w4g32a" (asymmetric), "w4g64f" (float zero points), "w8" (per row),
-        "w8tensor", "w8a8" (8-bit inputs), "nf4", "nf4-dq", "fp4", "fp8", "fp8b128" (tiles), "llm-int8", "q4_0"."""
+        "w8tensor", "w8a8" (8-bit inputs), "nf4", "nf4-dq", "fp4", "fp8", "fp8b128" (tiles), "llm-int8", "q4_0".
+
+        >>> qz.Scheme.preset("w3g64a")
+        Scheme(bits=3, group=64, asymmetric=True, scale=None, code='int', float_zero=False, grouping=None, nested=0, activations=None)
+        >>> qz.Scheme.preset("w5")
+        Traceback (most recent call last):
+        qz.errors.InvalidArgument: ...
+        """
         out = struct("qz_scheme")
         check(lib.qz_scheme_preset(c_string(name), out))
         scale = names.word(names.DTYPES, out.scale) if out.scale else None

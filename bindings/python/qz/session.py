@@ -3,13 +3,12 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
-import numpy as np
-
 from . import defaults
 from ._call import check, struct
 from ._handle import Handle
 from ._interrupt import Interrupt
 from ._library import ffi, lib
+from ._numpy import np
 from .model import Model
 from .tensor import Tensor, c_tensor, c_tokens, token_array
 

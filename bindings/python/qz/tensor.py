@@ -4,15 +4,13 @@ from __future__ import annotations
 import ctypes
 from typing import Any, Optional
 
-import numpy as np
-
 from ._library import ffi
+from ._numpy import np
 from .errors import InvalidArgument
 from .names import DTYPES, number, word
 
-_NUMPY = {"f32": np.float32, "f16": np.float16, "bf16": np.uint16, "i64": np.int64, "i32": np.int32, "i16": np.int16, "i8": np.int8,
-          "u8": np.uint8, "bool": np.bool_}
-_OF_NUMPY = {np.dtype(kind): name for name, kind in _NUMPY.items() if name != "bf16"}
+_NUMPY = {"f32": "float32", "f16": "float16", "bf16": "uint16", "i64": "int64", "i32": "int32", "i16": "int16", "i8": "int8", "u8": "uint8",
+          "bool": "bool"}
 
 # Where DLManagedTensor.dl_tensor.dtype.code lies: void *data, DLDevice (two int32), int32 ndim, then the code (dlpack.h).
 _CODE_OFFSET, _CODE_UINT, _CODE_BFLOAT = 20, 1, 4
@@ -46,10 +44,10 @@ class Tensor:
     """
 
     def __init__(self, array: np.ndarray, dtype: Optional[str] = None) -> None:
-        self.dtype = dtype or _OF_NUMPY.get(array.dtype, "")
+        self.dtype = dtype or next((name for name, kind in _NUMPY.items() if name != "bf16" and array.dtype == kind), "")
         number(DTYPES, self.dtype, f"element type {array.dtype}: dtype")
         if array.dtype != _NUMPY[self.dtype]:
-            raise InvalidArgument(f"{self.dtype} is stored as {np.dtype(_NUMPY[self.dtype])}, not as {array.dtype}")
+            raise InvalidArgument(f"{self.dtype} is stored as {_NUMPY[self.dtype]}, not as {array.dtype}")
         if not 1 <= array.ndim <= 4:
             raise InvalidArgument(f"a tensor has 1 to 4 dimensions, not {array.ndim}")
         self.array = array
@@ -85,7 +83,15 @@ class Tensor:
 
 def as_tensor(values: Any, dtype: Optional[str] = None) -> Tensor:
     """A Tensor over values without a copy where possible: Tensor, NumPy array, anything with __dlpack__ on the CPU (torch, JAX,
-    CuPy's host arrays), or nested lists. dtype: only to say that uint16 holds "bf16". InvalidArgument says what does not fit."""
+    CuPy's host arrays), or nested lists. dtype: only to say that uint16 holds "bf16". InvalidArgument says what does not fit.
+
+    >>> ones = np.ones((2, 3), np.float32)
+    >>> tensor = qz.as_tensor(ones)
+    >>> tensor
+    qz.Tensor(shape=[2, 3], dtype=f32)
+    >>> tensor.array is ones, np.shares_memory(np.from_dlpack(tensor), ones)
+    (True, True)
+    """
     if isinstance(values, Tensor):
         return values
     if isinstance(values, np.ndarray):

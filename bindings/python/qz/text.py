@@ -5,8 +5,7 @@ import os
 import pathlib
 from typing import Any, Iterable
 
-import numpy as np
-
+from ._numpy import np
 from .errors import BadFile, IoError
 
 

@@ -1,4 +1,6 @@
 """Every status is an exception of its own."""
+import copy
+import pickle
 import re
 
 import pytest
@@ -49,3 +51,11 @@ def test_a_closed_handle_says_so():
     context.close()
     with pytest.raises(ValueError, match="Context is closed"):
         context.devices
+
+
+def test_handles_are_not_pickled_or_copied(model, calibration):
+    for handle in (model, calibration, qz.Plan(model), qz.Context(1)):
+        for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match=rf"a {type(handle).__name__} cannot be pickled or copied: .* make it again there"):
+                attempt(handle)
+    assert pickle.loads(pickle.dumps(qz.Scheme(3))) == qz.Scheme(3)

@@ -3,6 +3,7 @@
 
 #include "estimate/kv_cache.h"
 #include "estimate/tools.h"
+#include "estimate/towers.h"
 #include "estimate/training.h"
 #include "models.h"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from .common import Common, with_common
@@ -28,8 +28,9 @@ def devices(common: Common, measure: bool, known: bool) -> None:
 
 def show_devices(console: Console, report: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
-    for title, justify in (("device", "left"), ("name", "left"), ("arch", "left"), ("units", "right"), ("memory", "right"),
-                           ("free", "right"), ("bandwidth", "right")):
+    columns: list[tuple[str, JustifyMethod]] = [("device", "left"), ("name", "left"), ("arch", "left"), ("units", "right"),
+                                                ("memory", "right"), ("free", "right"), ("bandwidth", "right")]
+    for title, justify in columns:
         table.add_column(title, justify=justify, no_wrap=True)
     names = list(report["devices"][0]["abilities"])
     for name in names:

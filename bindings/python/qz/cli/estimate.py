@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any, Optional
 
 import click
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from ..estimates import GOALS, OFFLOADS, OPTIMIZERS, MemoryQuery, deepspeed_config
@@ -118,7 +118,9 @@ def gib(size: float) -> str:
 
 def items_table(result: list[dict[str, Any]], where: str) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title, justify in ((where, "left"), ("GiB", "right"), ("from", "right"), ("to", "right"), ("how", "left"), ("source", "left")):
+    columns: list[tuple[str, JustifyMethod]] = [(where, "left"), ("GiB", "right"), ("from", "right"), ("to", "right"), ("how", "left"),
+                                                ("source", "left")]
+    for title, justify in columns:
         table.add_column(title, justify=justify, no_wrap=title not in {"how", "source"})
     chosen = [item for item in result if item["where"] == where]
     for item in chosen:
