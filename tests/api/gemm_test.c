@@ -81,7 +81,10 @@ static void every_layout(const qz_context* context, const char* preset, int wide
       CHECK(fabs(y_swapped[r * M + i] - (sum + bias[r])) <= 1e-5 * (size + 1));
       CHECK(fabs(from_bf16(y_half[i * ROWS + r]) - half) <= 1e-5 * size + fabs(half) / 256);
     }
-  FAILS(multiply(&x, p, &out, NULL, !wide), QZ_STATUS_UNSUPPORTED);
+  if (wide)
+    FAILS(qz_gemm_w4a16(&x, p, &out, NULL), QZ_STATUS_UNSUPPORTED);
+  else
+    FAILS(qz_gemm_w8a16(&x, p, &out, NULL), QZ_STATUS_UNSUPPORTED);
   SAYS(wide ? "qz_gemm_w8a16" : "qz_gemm_w4a16");
   qz_packed_free(p);
 }
