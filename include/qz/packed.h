@@ -1,4 +1,4 @@
-/* qz/packed.h - one quantized matrix: made, taken from named tensors, given back as named tensors, dequantized. */
+/* qz/packed.h - one quantized matrix: made, taken from named tensors, given back as named tensors, dequantized, multiplied. */
 #ifndef QZ_PACKED_H
 #define QZ_PACKED_H
 #include "quantize.h"
@@ -23,6 +23,20 @@ QZ_API qz_status qz_packed_import(const qz_context *ctx, qz_format format, const
 QZ_API qz_status qz_packed_export(qz_packed *p, qz_format format, qz_part *parts, size_t *count);
 /* w: [rows, cols] F32, written. */
 QZ_API qz_status qz_packed_dequantize(const qz_packed *p, const qz_tensor *w);
+
+typedef struct qz_gemm_options {
+  uint32_t struct_size;
+  int32_t allow_int8_activations; /* 1: x may be rounded to 8 bits where that is faster; 0: x is used in its own type */
+  void *stream;                   /* must be NULL: the CPU has none */
+  const qz_tensor *bias;          /* [rows] F32, F16 or BF16; NULL = none */
+} qz_gemm_options;
+/* y = x w^T (+ bias), from the codes as they are: x: [m, cols], y: [m, rows], each F32, F16 or BF16, any m and strides; they must not
+ * overlap. Sums are float32, x is never rounded (unless the options allow it), y is rounded once to its type; the bits do not depend on
+ * the number of threads. The first call re-tiles the codes, in parallel, and keeps the result with w; w may be used by many threads.
+ * opts may be NULL. w4a16: codes of up to 4 bits (integers, NF4, FP4); w8a16: wider ones, FP8 and GGUF's included;
+ * QZ_STATUS_UNSUPPORTED says which of the two a matrix needs. */
+QZ_API qz_status qz_gemm_w4a16(const qz_tensor *x, const qz_packed *w, const qz_tensor *y, const qz_gemm_options *opts);
+QZ_API qz_status qz_gemm_w8a16(const qz_tensor *x, const qz_packed *w, const qz_tensor *y, const qz_gemm_options *opts);
 QZ_API void qz_packed_free(qz_packed *p);
 
 #ifdef __cplusplus

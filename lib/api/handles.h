@@ -4,11 +4,14 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <new>
+#include <optional>
 #include <string>
 
 #include "base/context.h"
 #include "io/tokens.h"
+#include "kernels/low_bit.h"
 #include "model/session.h"
 #include "packed/qmatrix.h"
 #include "qz/qz.h"
@@ -33,6 +36,8 @@ struct qz_packed {
   qz::ContextPtr context;
   qz::QMatrix matrix;
   qz::Parts exported;  // what the last qz_packed_export handed out views of
+  mutable std::mutex tiling;
+  mutable std::optional<qz::TiledWeights> tiles;  // made by the first product, under `tiling`
 };
 struct qz_session {
   std::unique_ptr<qz::Session> session;

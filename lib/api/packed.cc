@@ -116,7 +116,7 @@ qz_status qz_packed_quantize(const qz_context* ctx, const qz_tensor* w, const qz
     QZ_TRY(qz::copy_options(rule, "qz_rule", &r));
     QZ_ASSIGN(const qz::Matrix weight, qz::matrix_from(*w, "w"));
     QZ_ASSIGN(qz::QMatrix q, qz::quantize(ctx->context, weight, r, hessian));
-    *out = new qz_packed{ctx->context, std::move(q), {}};
+    *out = new qz_packed{ctx->context, std::move(q), {}, {}, {}};
     return {};
   });
 }
@@ -141,7 +141,7 @@ qz_status qz_packed_import(const qz_context* ctx, qz_format format, const qz_sch
       all.push_back(std::move(part));
     }
     QZ_ASSIGN(qz::QMatrix q, f->decode(all, stored, rows, cols));
-    *out = new qz_packed{ctx->context, std::move(q), {}};
+    *out = new qz_packed{ctx->context, std::move(q), {}, {}, {}};
     return {};
   });
 }

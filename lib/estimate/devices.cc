@@ -4,6 +4,7 @@
 
 #include "estimate/host.h"
 #include "estimate/nvml.h"
+#include "kernels/gemm.h"
 
 namespace qz {
 namespace {
@@ -72,6 +73,8 @@ DeviceInfo read_cpu(const Context& context, const std::string& engine) {
   d.memory_free = memory.free;
   d.abilities = cpu_abilities(cpu);
   if (memory.limit != 0) d.notes.push_back("memory is limited by " + memory.limited_by);
+  // Only where a better one is not used.
+  if (const std::string choice = engine_choice(); choice != engine) d.notes.push_back("kernels: " + choice);
   return d;
 }
 

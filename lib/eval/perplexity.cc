@@ -73,7 +73,8 @@ Status run_blocks(Runner* runner, const TokenSet& text, const std::vector<Window
   runner->stream.resize(ids.size() * static_cast<size_t>(model.config().hidden));
   QZ_TRY(runner->ends.embed(model, sequences, ids.data(), runner->stream.data()));
   for (int64_t layer = 0; layer < model.config().layers; ++layer) {
-    QZ_ASSIGN(const Block block, load_block(model, layer));
+    QZ_ASSIGN(Block block, load_block(model, layer));
+    QZ_TRY(tile_linears(model.context(), &block));
     QZ_TRY(block_forward(model, block, *runner->rope, sequences, nullptr, runner->stream.data(), steps->progress));
     QZ_TRY(steps->next(static_cast<int32_t>(layer), static_cast<int32_t>(model.config().layers)));
   }

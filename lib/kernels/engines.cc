@@ -1,6 +1,7 @@
 #include "kernels/engines.h"
 
 #include <atomic>
+#include <string>
 #include <string_view>
 
 #include "base/context.h"
@@ -11,6 +12,9 @@ namespace qz {
 extern const GemmKernels kGemmAvx512, kGemmAvx2, kGemmRef;
 extern const OpsKernels kOpsAvx512, kOpsAvx2, kOpsRef;
 extern const PanelKernels kPanelsAvx512Bf16;
+extern const LowBitKernels kLowBitAvx512, kLowBitAvx2, kLowBitRef;
+extern const LowBitPairKernels kLowBitPairsAvx512Bf16;
+extern const LowBitByteKernels kLowBitBytesAvx512Vnni, kLowBitBytesAvx512, kLowBitBytesAvx2, kLowBitBytesRef;
 
 namespace {
 
@@ -22,17 +26,25 @@ bool has_avx512() {
 }
 // VDPBF16PS does twice the work of an FMA on AMD's cores (Zen 4, Zen 5), half of it on Intel's (Sapphire Rapids): the
 // feature bit alone does not say that it is fast.
-bool has_fast_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("amd"); }
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool has_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+bool has_fast_bf16() { return has_vnni() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("amd"); }
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
 #endif
 
 constexpr Engine kEngines[] = {
 // best first
 #if defined(__x86_64__)
-    {"avx512", has_avx512, &kGemmAvx512, &kOpsAvx512, &kPanelsAvx512Bf16, has_fast_bf16},
-    {"avx2", has_avx2, &kGemmAvx2, &kOpsAvx2, nullptr, nullptr},
+    {"avx512_bf16", has_fast_bf16, "AVX-512 with VNNI, and BF16 products faster than float32's", &kGemmAvx512,
+     &kOpsAvx512, &kLowBitAvx512, &kLowBitBytesAvx512Vnni, &kPanelsAvx512Bf16, &kLowBitPairsAvx512Bf16},
+    {"avx512_vnni", has_vnni, "AVX-512 with VNNI", &kGemmAvx512, &kOpsAvx512, &kLowBitAvx512, &kLowBitBytesAvx512Vnni,
+     nullptr, nullptr},
+    {"avx512", has_avx512, "AVX-512 F, BW, VL and DQ", &kGemmAvx512, &kOpsAvx512, &kLowBitAvx512, &kLowBitBytesAvx512,
+     nullptr, nullptr},
+    {"avx2", has_avx2, "AVX2, FMA and F16C", &kGemmAvx2, &kOpsAvx2, &kLowBitAvx2, &kLowBitBytesAvx2, nullptr, nullptr},
 #endif
-    {"ref", always, &kGemmRef, &kOpsRef, nullptr, nullptr},
+    {"ref", always, "any CPU", &kGemmRef, &kOpsRef, &kLowBitRef, &kLowBitBytesRef, nullptr, nullptr},
 };
 
 const Engine* best() {
@@ -62,7 +74,18 @@ const Engine& engine() {
 
 const PanelKernels& panels(Products products) {
   const Engine& e = engine();
-  return products == Products::kFast && e.fast && e.fast_available() ? *e.fast : *e.gemm;
+  return products == Products::kFast && e.fast ? *e.fast : *e.gemm;
+}
+
+std::string engine_choice() {
+  const Engine& current = engine();
+  std::string text = current.name;
+  for (const Engine& better : kEngines) {
+    if (&better == &current) break;
+    text += std::string("; not ") + better.name + ", which " +
+            (better.available() ? "this CPU has: another one was asked for" : std::string("needs ") + better.needs);
+  }
+  return text;
 }
 
 const char* gemm_engine() { return engine().name; }

@@ -54,13 +54,20 @@ struct OpsKernels {
   void (*scale)(float* x, float factor, int64_t n);
 };
 
+struct LowBitKernels;  // low_bit_kernels.h
+struct LowBitPairKernels;
+struct LowBitByteKernels;
+
 struct Engine {
-  const char* name;  // "avx512" "avx2" "ref"
+  const char* name;  // "avx512_bf16" "avx512_vnni" "avx512" "avx2" "ref"
   bool (*available)();
+  const char* needs;  // what `available` asks for, for people
   const GemmKernels* gemm;
   const OpsKernels* ops;
-  const PanelKernels* fast;  // factors rounded to bfloat16, at twice the rate; null: no such instructions
-  bool (*fast_available)();
+  const LowBitKernels* low_bit;
+  const LowBitByteKernels* low_bit_bytes;
+  const PanelKernels* fast;                // factors rounded to bfloat16, at twice the rate; null: no such instructions
+  const LowBitPairKernels* low_bit_pairs;  // null: no such instructions
 };
 
 const Engine* engines(int* count);  // best first; "ref" is always the last and always available

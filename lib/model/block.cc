@@ -124,6 +124,18 @@ Result<Block> load_block(const Model& model, int64_t layer, Experts experts) {
   return block;
 }
 
+Status tile_linears(const Context& context, Block* block) {
+  for (size_t role = 0; role < kRoles; ++role) {
+    if (static_cast<Role>(role) != Role::kHead) QZ_TRY(block->at(static_cast<Role>(role)).tile(context));
+  }
+  for (Feed& expert : block->experts) {
+    for (const Role role : {Role::kGate, Role::kUp, Role::kGateUp, Role::kDown}) {
+      QZ_TRY(expert.at(role).tile(context));
+    }
+  }
+  return {};
+}
+
 namespace {
 
 Status forward_rows(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,

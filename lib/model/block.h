@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/low_bit.h"
 #include "model/model.h"
 
 namespace qz {
@@ -19,7 +20,10 @@ class Linear {
   void set_dense(std::vector<uint8_t> bytes, DType dtype);
   void set_f32(Matrix w);
   void set_matrix(std::shared_ptr<const QMatrix> q);
-  const std::shared_ptr<const QMatrix>& matrix() const { return q_; }  // null: dense
+  const std::shared_ptr<const QMatrix>& matrix() const { return q_; }  // null: dense, or tiled
+  // From now on multiplies the codes of its canonical matrix as they are, re-tiled for the kernels of few bits, and
+  // lets go of that matrix. Changes nothing where there is none, or one that these kernels do not read. kOutOfMemory.
+  Status tile(const Context& context);
   // y[m][rows] = x W^T + bias (accumulate: y += ...).
   Status apply(const Context& context, MatrixView x, bool accumulate, float* y, Progress* progress = nullptr) const;
   // The same where the rows of y are `stride` apart.
@@ -32,6 +36,7 @@ class Linear {
   DType dtype_ = DType::kF32;
   Matrix f32_;
   std::shared_ptr<const QMatrix> q_;
+  std::shared_ptr<const TiledWeights> tiles_;
 };
 
 struct NormWeights {
@@ -85,6 +90,8 @@ enum class Experts : int32_t { kInMemory, kOnDemand };
 // Reads block `layer`. plain = true: linears are taken as the original's even when the model has canonical matrices in
 // memory.
 Result<Block> load_block(const Model& model, int64_t layer, Experts experts = Experts::kInMemory);
+// Linear::tile of all of them: for a block that is only run.
+Status tile_linears(const Context& context, Block* block);
 
 // The rows of several sequences, back to back. first[i] = absolute position of the sequence's first row (0 unless a KV
 // cache is used).
@@ -147,7 +154,7 @@ Status block_forward(const Model& model, const Block& block, const RopeTable& ro
 // What stands before the first block and after the last one. Kept in the checkpoint's dtype.
 class Ends {
  public:
-  static Result<Ends> load(const Model& model);
+  static Result<Ends> load(const Model& model);  // a quantized head is tiled
   // r[rows][hidden] = embedding (scaled, normed) (+ learned position) (+ project_in). kInvalidArgument names sequence
   // and position of a bad id.
   Status embed(const Model& model, const Sequences& sequences, const int32_t* ids, float* r) const;

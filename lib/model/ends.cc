@@ -54,6 +54,7 @@ Result<Ends> Ends::load(const Model& model) {
   }
   if (!c.tied) {
     QZ_ASSIGN(ends.head_, load_linear(model, model.modules().size() - 1));
+    QZ_TRY(ends.head_.tile(model.context()));
   }
   return ends;
 }

@@ -1,4 +1,5 @@
-// Linear layers whose weights stay as they are stored: rows become float32 inside the product, a piece at a time.
+// Linear layers whose weights stay as they are stored: rows become float32 inside the product, a piece at a time, or
+// codes are multiplied as they are.
 #include <cassert>
 #include <cstring>
 
@@ -6,6 +7,7 @@
 #include "model/block.h"
 #include "model/scratch.h"
 #include "packed/inputs.h"
+#include "packed/tiles.h"
 #include "tensor/convert.h"
 
 namespace qz {
@@ -23,6 +25,7 @@ void Linear::set_dense(std::vector<uint8_t> bytes, DType dtype) {
   dtype_ = dtype;
   f32_ = Matrix();
   q_ = nullptr;
+  tiles_ = nullptr;
 }
 
 void Linear::set_f32(Matrix w) {
@@ -30,6 +33,7 @@ void Linear::set_f32(Matrix w) {
   f32_ = std::move(w);
   bytes_ = std::vector<uint8_t>();  // `= {}` would keep the memory
   q_ = nullptr;
+  tiles_ = nullptr;
 }
 
 void Linear::set_matrix(std::shared_ptr<const QMatrix> q) {
@@ -37,6 +41,16 @@ void Linear::set_matrix(std::shared_ptr<const QMatrix> q) {
   q_ = std::move(q);
   bytes_ = std::vector<uint8_t>();  // `= {}` would keep the memory
   f32_ = Matrix();
+  tiles_ = nullptr;
+}
+
+Status Linear::tile(const Context& context) {
+  // Inputs of 8 bits are rounded by what the canonical matrix says of them.
+  if (q_ == nullptr || q_->scheme.activations != Activations::kNone || !can_tile(*q_)) return {};
+  QZ_ASSIGN(TiledWeights tiles, tile_matrix(context, *q_));
+  tiles_ = std::make_shared<const TiledWeights>(std::move(tiles));
+  q_ = nullptr;
+  return {};
 }
 
 Status Linear::apply(const Context& context, MatrixView x, bool accumulate, float* y, Progress* progress) const {
@@ -47,6 +61,10 @@ Status Linear::apply_strided(const Context& context, MatrixView x, bool accumula
                              Progress* progress) const {
   assert(x.cols == cols);
   const float* b = bias.empty() ? nullptr : bias.data();
+  if (tiles_ != nullptr) {
+    return low_bit_product(context, *tiles_, {x.data, DType::kF32, x.rows, x.cols, x.stride}, b, accumulate,
+                           {y, DType::kF32, stride}, progress);
+  }
   if (q_ != nullptr) {
     const WeightRows w{rows, cols, q_.get(), fetch_quantized};
     if (q_->scheme.activations != Activations::kNone) {
@@ -65,6 +83,10 @@ Matrix Linear::to_f32() const {
   if (q_ != nullptr) return dequantize(*q_);
   if (!f32_.empty()) return f32_;
   Matrix w(rows, cols);
+  if (tiles_ != nullptr) {
+    for (int64_t r = 0; r < rows; ++r) expand_row(*tiles_, r, w.row(r));
+    return w;
+  }
   qz::to_f32(bytes_.data(), dtype_, static_cast<size_t>(rows * cols), w.data());
   return w;
 }

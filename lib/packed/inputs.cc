@@ -41,11 +41,21 @@ void round_run(const QMatrix& q, const float* x, int64_t n, float scale, float* 
   }
 }
 
+// Columns with a magnitude that reaches the threshold; whether there are any.
+bool mark_outliers(MatrixView x, float threshold, std::vector<uint8_t>* apart) {
+  bool any = false;
+  for (int64_t t = 0; t < x.rows; ++t)
+    for (int64_t c = 0; c < x.cols; ++c)
+      if (std::fabs(x.row(t)[c]) >= threshold) {
+        (*apart)[static_cast<size_t>(c)] = 1;
+        any = true;
+      }
+  return any;
+}
+
 void round_outliers(MatrixView x, float threshold, float* out) {
   std::vector<uint8_t> apart(static_cast<size_t>(x.cols));
-  for (int64_t t = 0; t < x.rows && threshold > 0; ++t)
-    for (int64_t c = 0; c < x.cols; ++c)
-      if (std::fabs(x.row(t)[c]) >= threshold) apart[static_cast<size_t>(c)] = 1;
+  if (threshold > 0) mark_outliers(x, threshold, &apart);
   for (int64_t t = 0; t < x.rows; ++t) {
     const float* row = x.row(t);
     float most = 0;
@@ -79,6 +89,35 @@ void quantize_inputs(const QMatrix& q, MatrixView x, float* out) {
       const float scale = s.activations == Activations::kTensor ? q.input_scale : largest(from, n) / most;
       round_run(q, from, n, scale, out + t * x.cols + c);
     }
+}
+
+InputCodes input_codes(const QMatrix& q, MatrixView x) {
+  const Scheme& s = q.scheme;
+  const bool outliers = s.activations == Activations::kOutliers || s.code == CodeKind::kLlmInt8;
+  InputCodes in;
+  in.codes.resize(static_cast<size_t>(x.rows * x.cols));
+  std::vector<uint8_t> apart(static_cast<size_t>(x.cols));
+  if (s.activations == Activations::kOutliers && mark_outliers(x, kOutlierThreshold, &apart)) {
+    in.rest = Matrix(x.rows, x.cols);
+  }
+  for (int64_t t = 0; t < x.rows; ++t) {
+    const float* row = x.row(t);
+    float most = 0;
+    for (int64_t c = 0; c < x.cols; ++c) {
+      if (!apart[static_cast<size_t>(c)]) most = std::max(most, std::fabs(row[c]));
+    }
+    const float factor = s.activations == Activations::kTensor ? q.input_scale : most / (outliers ? 127 : kHalfRange);
+    in.factors.push_back(factor);
+    for (int64_t c = 0; c < x.cols; ++c) {
+      if (apart[static_cast<size_t>(c)]) {
+        in.rest.row(t)[c] = row[c];
+      } else if (factor > 0) {
+        const float code = std::clamp(std::nearbyint(row[c] / factor), -128.0f, 127.0f);
+        in.codes[static_cast<size_t>(t * x.cols + c)] = static_cast<int8_t>(code);
+      }
+    }
+  }
+  return in;
 }
 
 }  // namespace qz

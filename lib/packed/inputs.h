@@ -14,4 +14,14 @@ void quantize_inputs(const QMatrix& q, MatrixView x, float* out);
 // The scale of Activations::kTensor for inputs of which `most` is the largest magnitude, exact in scheme.scale.
 float input_scale_for(const Scheme& scheme, float most);
 
+// The same inputs as codes and what a code stands for, for kernels that multiply integers: x = factors[t] * codes[t][c]
+// + rest[t][c]. rest is empty where nothing is left: only LLM.int8()'s outlier columns are.
+struct InputCodes {
+  std::vector<int8_t> codes;   // [tokens][cols]
+  std::vector<float> factors;  // [tokens]
+  Matrix rest;
+};
+// Not of FP8. Integers of Activations::kNone are rounded as those of kToken are.
+InputCodes input_codes(const QMatrix& q, MatrixView x);
+
 }  // namespace qz

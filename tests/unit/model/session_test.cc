@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "unit/model/model_dir.h"
 
@@ -138,6 +140,66 @@ TEST(Session, DynamicRope) {
   (*d)->reset();  // and back within the original length
   ASSERT_TRUE((*d)->step(ids.data(), 64, true, b.data()).ok());
   EXPECT_EQ(a, b);
+}
+
+// Every linear layer in 4 bits, zero points and a last group that is not whole included.
+ModelPtr quantized_golden(const std::string& name) {
+  const ModelPtr base = open_golden(name, 2);
+  std::map<size_t, std::shared_ptr<const QMatrix>> matrices;
+  for (size_t i = 0; i < base->modules().size(); ++i) {
+    const Module& m = base->modules()[i];
+    if (!m.can_quantize) continue;
+    const Result<Matrix> w = base->load_weight(i);
+    auto q = std::make_shared<QMatrix>();
+    q->rows = m.rows, q->cols = m.cols;
+    q->scheme = {CodeKind::kInt, 4, 48, false, DType::kF16};
+    for (int64_t r = 0; r < m.rows; ++r) {
+      for (int64_t c = 0; c < m.cols; ++c) {
+        if (c % 48 == 0) q->scales.push_back(0.03125f), q->zeros.push_back(static_cast<uint8_t>(6 + (r + c) % 4));
+        const float code = std::nearbyint(w->row(r)[c] / 0.03125f) + q->zeros.back();
+        q->codes.push_back(static_cast<uint8_t>(std::clamp(code, 0.0f, 15.0f)));
+      }
+    }
+    matrices[i] = std::move(q);
+  }
+  return Model::with_matrices(base, std::move(matrices), FormatId::kCompressed, nullptr);
+}
+
+// What a session multiplies is the codes; logits are those of the dequantized weights, fed at once or token by token.
+TEST(Session, CodesGiveTheLogitsOfTheirWeights) {
+  for (const char* name : {"llama3-rope-gqa", "qwen3-qknorm", "opt-pre-ln"}) {
+    SCOPED_TRACE(name);
+    const ModelPtr model = quantized_golden(name);
+    const ModelConfig& config = model->config();
+    constexpr int64_t kTokens = 48, kAtOnce = 40;
+    const std::vector<int32_t> ids = some_ids(kTokens, static_cast<int32_t>(config.vocab));
+    const RopeTable rope = make_rope_table(config, kTokens);
+    std::vector<float> r(static_cast<size_t>(kTokens * config.hidden));
+    const Sequences sequences{{0, kTokens}, {}};
+    const Result<Ends> ends = Ends::load(*model);
+    ASSERT_TRUE(ends->embed(*model, sequences, ids.data(), r.data()).ok());
+    for (int64_t layer = 0; layer < config.layers; ++layer) {
+      Result<Block> block = load_block(*model, layer);
+      ASSERT_NE(block->o.matrix(), nullptr);
+      ASSERT_TRUE(block_forward(*model, *block, rope, sequences, nullptr, r.data()).ok());
+      const Matrix w = block->o.to_f32();
+      ASSERT_TRUE(tile_linears(model->context(), &*block).ok());
+      ASSERT_EQ(block->o.matrix(), nullptr) << "not tiled";
+      const Matrix again = block->o.to_f32();
+      for (int64_t i = 0; i < w.rows() * w.cols(); ++i) ASSERT_EQ(again.data()[i], w.data()[i]);
+    }
+    std::vector<float> want(static_cast<size_t>(kTokens * config.vocab)), found(want.size());
+    ASSERT_TRUE(ends->logits(*model, {r.data(), kTokens, config.hidden, config.hidden}, want.data()).ok());
+    auto session = Session::create(model, 0);
+    ASSERT_TRUE(session.ok());
+    ASSERT_TRUE((*session)->step(ids.data(), kAtOnce, true, found.data()).ok());
+    for (int64_t t = kAtOnce; t < kTokens; ++t) {
+      ASSERT_TRUE((*session)->step(ids.data() + t, 1, true, found.data() + t * config.vocab).ok());
+    }
+    float most = 0;
+    for (const float v : want) most = std::max(most, std::fabs(v));
+    for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(found[i], want[i], 2e-5f * most) << "logit " << i;
+  }
 }
 
 TEST(Session, Cancelled) {

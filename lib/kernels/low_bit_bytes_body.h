@@ -1,0 +1,78 @@
+// The products with x in 8 bits, written once for vectors of any width. A file that includes this defines, in an
+// unnamed namespace and before, a struct Isa:
+//   Vec, Words, kLanes                        floats and 32-bit words, kLanes each (a divisor of 16)
+//   load_words, load, store, to_f32(words as signed), fma(a, b, c), as_f32(base, type, index)
+//   dot(sum, codes, x)                        sum + the products of 4 unsigned with 4 signed bytes in each word
+#include "kernels/low_bit_kernels.h"
+#include "kernels/low_bit_unrolled.h"
+
+namespace qz {
+namespace {
+
+template <int kBits, int kColumns, class Isa>
+void product_bytes_of(const TileView& w, const uint32_t* x, const float* factors, const int32_t* sums, float* out) {
+  using Vec = typename Isa::Vec;
+  using Words = typename Isa::Words;
+  constexpr TileLayout kLayout = tile_layout(kBits);
+  constexpr int kWords = kLayout.columns / 4;
+  // Sums that are added up apart, so that an addition does not wait for the one before it.
+  constexpr int kSets = kWords > 1 && kColumns <= 4 ? 2 : 1;
+  constexpr uint32_t kMask = 0x01010101u * ((1u << kBits) - 1);
+  const auto base = static_cast<uint32_t>(kBits == 8 ? 128 : -static_cast<int32_t>(w.table[0]));
+  for (int64_t first = 0; first < kTileRows; first += Isa::kLanes) {
+    for (int64_t c = 0; c < kColumns; ++c) Isa::store(out + c * kTileRows + first, Vec{});
+    const uint32_t* line = w.lines + first;
+    const uint32_t* xk = x;
+    for (int64_t g = 0; g < w.groups; ++g) {
+      Words sum[kSets][kColumns] = {};
+      for (int64_t k = w.starts[g]; k < w.starts[g + 1]; k += kLayout.columns) {
+        __builtin_prefetch(line + 64 * kLineWords);
+        const Words lane = Isa::load_words(line);
+        unrolled<0, kWords>([&]<int kWord>() QZ_INLINE {
+          const Words codes = kBits == 8 ? lane : lane >> (kWord * kBits) & kMask;
+#pragma GCC unroll 8
+          for (int c = 0; c < kColumns; ++c) {
+            Words& to = sum[kWord % kSets][c];
+            to = Isa::dot(to, codes, xk[kWord * kColumns + c]);
+          }
+        });
+        line += kLineWords;
+        xk += kWords * kColumns;
+      }
+      const Vec scale = Isa::as_f32(w.scales, w.scale_type, g * kTileRows + first);
+      const Vec offset = w.offsets ? Isa::as_f32(w.offsets, w.offset_type, g * kTileRows + first) : Vec{};
+#pragma GCC unroll 8
+      for (int c = 0; c < kColumns; ++c) {
+        Words total = sum[0][c];
+        if constexpr (kSets == 2) total += sum[1][c];
+        const int32_t x_sum = sums[g * kColumns + c];
+        Vec exact = Isa::to_f32(total - base * static_cast<uint32_t>(x_sum));
+        if (w.offsets) exact -= offset * static_cast<float>(x_sum);
+        float* to = out + c * kTileRows + first;
+        Isa::store(to, Isa::fma(scale * factors[g * kColumns + c], exact, Isa::load(to)));
+      }
+    }
+  }
+}
+
+template <int kBits, class Isa>
+void product_bytes_columns(const TileView& w, const uint32_t* x, const float* factors, const int32_t* sums,
+                           int64_t columns, float* out) {
+  using Product = void (*)(const TileView&, const uint32_t*, const float*, const int32_t*, float*);
+  static constexpr Product kProducts[kMostColumns] = {product_bytes_of<kBits, 1, Isa>, product_bytes_of<kBits, 2, Isa>,
+                                                      product_bytes_of<kBits, 3, Isa>, product_bytes_of<kBits, 4, Isa>,
+                                                      product_bytes_of<kBits, 5, Isa>, product_bytes_of<kBits, 6, Isa>,
+                                                      product_bytes_of<kBits, 7, Isa>, product_bytes_of<kBits, 8, Isa>};
+  kProducts[columns - 1](w, x, factors, sums, out);
+}
+
+template <class Isa>
+void product_bytes(const TileView& w, const uint32_t* x, const float* factors, const int32_t* sums, int64_t columns,
+                   float* out) {
+  if (w.bits == 2) return product_bytes_columns<2, Isa>(w, x, factors, sums, columns, out);
+  if (w.bits == 4) return product_bytes_columns<4, Isa>(w, x, factors, sums, columns, out);
+  product_bytes_columns<8, Isa>(w, x, factors, sums, columns, out);
+}
+
+}  // namespace
+}  // namespace qz

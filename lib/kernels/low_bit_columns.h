@@ -1,0 +1,27 @@
+// x as the kernels of low_bit_kernels.h read it: places instead of columns, a few rows of x side by side, bfloat16
+// parts.
+#pragma once
+#include <cstdint>
+
+#include "kernels/low_bit.h"
+
+namespace qz {
+
+// How many bfloat16 numbers have a number of this type as their sum.
+constexpr int64_t parts_of(DType dtype) { return dtype == DType::kF32 ? 3 : dtype == DType::kF16 ? 2 : 1; }
+
+// Rows [first, first + count) of x, in float32: columns[place][count], sums[group][count]. row: room for places floats.
+void make_columns(const TiledWeights& w, const Rows& x, int64_t first, int64_t count, float* row, float* columns,
+                  float* sums);
+// The same in bfloat16, every row as parts_of(x.dtype) columns, the largest part first: columns[place / 2][count *
+// parts]. row: room for 2 * places floats.
+void make_pair_columns(const TiledWeights& w, const Rows& x, int64_t first, int64_t count, float* row,
+                       uint32_t* columns, float* sums);
+// Rows [first, first + count) of x in 8 bits, as low_bit_kernels.h wants them: columns[place / 4][count],
+// factors[group][count], sums[group][count].
+void make_byte_columns(const TiledWeights& w, const ByteRows& x, int64_t first, int64_t count, uint32_t* columns,
+                       float* factors, int32_t* sums);
+// Row i of x in float32, by places.
+void row_by_places(const TiledWeights& w, const Rows& x, int64_t i, float* out);
+
+}  // namespace qz
