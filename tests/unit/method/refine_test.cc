@@ -19,7 +19,7 @@ struct Start {
 
   double loss() const { return objective(p.w.view(), factor, g, scheme, grid, codes); }
   Status refine(int32_t sweeps, bool refit, int32_t threads = 1) {
-    return qz::refine(*make_context(threads), p.w.view(), factor, metric, scheme, sweeps, refit, &grid, &codes,
+    return qz::refine(*make_context(threads), p.w.view(), factor, metric, Lattice(scheme, p.w.cols()), sweeps, refit, &grid, &codes,
                       nullptr);
   }
 };
@@ -52,7 +52,7 @@ Start start_at(int64_t rows, int64_t cols, const Scheme& scheme, int64_t chain, 
   s.codes =
       nearest
           ? nearest_codes(*make_context(1), s.p.w.view(), s.grid, scheme)
-          : std::move(*solve_columns(*make_context(1), s.p.w.view(), s.factor, s.metric, s.grid, scheme, 128, nullptr));
+          : std::move(*solve_columns(*make_context(1), s.p.w.view(), s.factor, s.metric, s.grid, Lattice(scheme, cols), 128, nullptr));
   return s;
 }
 
