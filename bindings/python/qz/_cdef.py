@@ -75,7 +75,8 @@ enum {
   QZ_FORMAT_AWQ = 5,
   QZ_FORMAT_BITSANDBYTES = 6,
   QZ_FORMAT_HQQ = 7,
-  QZ_FORMAT_PLAIN = 8
+  QZ_FORMAT_PLAIN = 8,
+  QZ_FORMAT_GGUF = 9
 };
 typedef struct qz_device {
   int32_t kind, index;
