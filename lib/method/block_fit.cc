@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/simd.h"
 #include "method/lattice.h"
@@ -132,11 +133,15 @@ Fit Fitter::with_offset(int p) const {
   const float middle = (low + high) / 2, full = (high - low) / reach, least = least_range();
   for (int i = 0; i <= kSteps; ++i) {
     const float range = kMostRange - (kMostRange - least) * static_cast<float>(i) / kSteps;
-    Fit candidate;
-    consider(p, full * range, range * (high - low) / 2 - middle, &candidate);
-    if (candidate.offset < 0 && block_.offset == BlockOffset::kFactor) candidate.offset = 0;
-    polish(p, &candidate);
-    if (candidate.error < best.error) best = candidate;
+    // Clipped at both ends, or fine steps around the whole range from its low end.
+    const float fine = reach / (reach - 1 + 2 * static_cast<float>(i) / kSteps);
+    const std::pair<float, float> starts[] = {{full * range, range * (high - low) / 2 - middle}, {full * fine, -low}};
+    for (const auto& [scale, offset] : starts) {
+      Fit candidate;
+      consider(p, scale, block_.offset == BlockOffset::kOwn ? offset : std::max(offset, 0.0f), &candidate);
+      polish(p, &candidate);
+      if (candidate.error < best.error) best = candidate;
+    }
   }
   return best;
 }

@@ -197,10 +197,14 @@ class Tokenizer {
   std::vector<int32_t> types_;
 };
 
-Result<Json> read_json(const Model& model, const Repository& repository, const char* name) {
+// Not by parse_json, which refuses integers above 64 bits: transformers writes 10^30 as model_max_length.
+Result<Json> read_settings(const Model& model, const Repository& repository) {
+  const char* const name = "tokenizer_config.json";
   if (!repository.has(name)) return Json();
-  QZ_ASSIGN(const std::string text, repository.read_small(name, model.context().limits.index_bytes));
-  return parse_json(text, repository.path(name));
+  QZ_ASSIGN(const std::string text, repository.read_small(name, model.context().limits.config_bytes));
+  Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object()) return error(Code::kBadFile, "%s: is no JSON object", repository.path(name).c_str());
+  return json;
 }
 
 }  // namespace
@@ -213,8 +217,9 @@ Status add_tokenizer(const Model& model, GgufBuilder* out) {
     out->add("tokenizer.ggml.model", std::string_view("none"));
     return {};
   }
-  QZ_ASSIGN(Json tokenizer, read_json(model, *repository, "tokenizer.json"));
-  QZ_ASSIGN(Json settings, read_json(model, *repository, "tokenizer_config.json"));
+  QZ_ASSIGN(const std::string text, repository->read_small("tokenizer.json", model.context().limits.index_bytes));
+  QZ_ASSIGN(Json tokenizer, parse_json(text, repository->path("tokenizer.json")));
+  QZ_ASSIGN(Json settings, read_settings(model, *repository));
   if (repository->has("chat_template.jinja") && !settings.contains("chat_template")) {
     QZ_ASSIGN(settings["chat_template"],
               repository->read_small("chat_template.jinja", model.context().limits.config_bytes));

@@ -32,10 +32,11 @@ TEST(GgufGolden, KeysOfEveryTypeAndTensorsOfOddShapes) {
   ASSERT_TRUE(text.ok());
   const Json expected = Json::parse(*text);
   for (const auto& [key, value] : expected.items()) {
+    if (key == "t.empty") continue;  // gguf-py leaves empty text out
     ASSERT_TRUE(g.header.metadata.contains(key)) << key;
     EXPECT_EQ(g.header.metadata[key], value) << key;
   }
-  EXPECT_EQ(g.header.metadata.size(), expected.size() + 1);  // general.architecture
+  EXPECT_EQ(g.header.metadata.size(), expected.size());  // without t.empty, with general.architecture
   const Tensors tensors = read_tensors(std::string(kDir) + "gguf-container.safetensors");
   EXPECT_EQ(g.header.tensors.size(), tensors.size());
   for (const GgufTensor& t : g.header.tensors) {
@@ -119,7 +120,6 @@ TEST(GgufGolden, OurBlocksAreNoWorseThanThoseOfTheTool) {
     const double mine = weighted_error(source, weights, dequantize(*ours));
     const double other = weighted_error(source, weights, dequantize(theirs));
     EXPECT_LE(mine, other * 1.0005);
-    RecordProperty(t.name, std::to_string(mine / other));
     std::printf("%-16s %.4f of ggml's error\n", t.name.c_str(), mine / other);
     ++compared;
   }
