@@ -112,7 +112,8 @@ std::optional<GgufName> name_from_gguf(const ArchDesc& desc, std::string_view na
   std::string_view rest = name.substr(0, dot);
   for (const Role& role : kEnds)
     if (role.name == rest && !(desc.*role.part).empty())
-      return GgufName{std::string(role.part == &ArchDesc::head ? "" : desc.prefix) + std::string(desc.*role.part) + ending};
+      return GgufName{std::string(role.part == &ArchDesc::head ? "" : desc.prefix) + std::string(desc.*role.part) +
+                      ending};
   int64_t layer = 0;
   if (rest.substr(0, 4) != "blk.") return std::nullopt;
   rest.remove_prefix(4);
@@ -120,8 +121,9 @@ std::optional<GgufName> name_from_gguf(const ArchDesc& desc, std::string_view na
   rest.remove_prefix(1);
   for (const Role& role : kBlock)
     if (role.name == rest && !(desc.*role.part).empty())
-      return GgufName{std::string(desc.prefix) + numbered(desc.layer, layer) + "." + std::string(desc.*role.part) + ending,
-                      role.kind == Role::kStacked, role.kind == Role::kQ, role.kind == Role::kK};
+      return GgufName{
+          std::string(desc.prefix) + numbered(desc.layer, layer) + "." + std::string(desc.*role.part) + ending,
+          role.kind == Role::kStacked, role.kind == Role::kQ, role.kind == Role::kK};
   return std::nullopt;
 }
 

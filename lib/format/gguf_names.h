@@ -11,10 +11,10 @@
 namespace qz {
 
 struct GgufFamily {
-  std::string_view name;      // general.architecture
-  std::string_view hf_class;  // of config.json
-  bool pairs = false;         // rows of q and k are stored as rotated pairs (StoredForm::heads)
-  bool experts = false;       // has experts: of two rows of one name the one that fits is meant
+  std::string_view name;           // general.architecture
+  std::string_view hf_class;       // of config.json
+  bool pairs = false;              // rows of q and k are stored as rotated pairs (StoredForm::heads)
+  bool experts = false;            // has experts: of two rows of one name the one that fits is meant
   std::string_view config = "{}";  // JSON: what llama.cpp takes for granted, for config.json
 };
 

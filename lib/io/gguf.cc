@@ -61,8 +61,8 @@ class Cursor {
   Result<std::string> text(const char* what, uint64_t most) {
     QZ_ASSIGN(const uint64_t n, number<uint64_t>(what));
     if (n > most || n > left())
-      return error(Code::kBadFile, "%s: %s has a string of %llu bytes, up to %llu are accepted here", path(), what, ull{n},
-                   ull{std::min(most, left())});
+      return error(Code::kBadFile, "%s: %s has a string of %llu bytes, up to %llu are accepted here", path(), what,
+                   ull{n}, ull{std::min(most, left())});
     std::string v(n, '\0');
     QZ_TRY(bytes(v.data(), n, what));
     return v;
@@ -102,8 +102,9 @@ class HeaderReader {
     QZ_ASSIGN(tensor_count_, cursor_.number<uint64_t>("the number of tensors"));
     QZ_ASSIGN(key_count_, cursor_.number<uint64_t>("the number of keys"));
     if (tensor_count_ > cursor_.limits().tensors_per_file)
-      return error(Code::kBadFile, "%s: says that it has %llu tensors, up to %llu are accepted (limits.tensors_per_file)",
-                   path(), ull{tensor_count_}, ull{cursor_.limits().tensors_per_file});
+      return error(Code::kBadFile,
+                   "%s: says that it has %llu tensors, up to %llu are accepted (limits.tensors_per_file)", path(),
+                   ull{tensor_count_}, ull{cursor_.limits().tensors_per_file});
     if (key_count_ > kMostKeys)
       return error(Code::kBadFile, "%s: says that it has %llu keys, up to %llu are accepted", path(), ull{key_count_},
                    ull{kMostKeys});
@@ -206,7 +207,8 @@ class HeaderReader {
     }
     QZ_ASSIGN(const uint32_t type, cursor_.number<uint32_t>(what.c_str()));
     t.type = find_gguf_type(type);
-    if (!t.type) return error(Code::kUnsupported, "%s: %s is of ggml type %u, which is not known", path(), what.c_str(), type);
+    if (!t.type)
+      return error(Code::kUnsupported, "%s: %s is of ggml type %u, which is not known", path(), what.c_str(), type);
     if (first % t.type->elements != 0)
       return error(Code::kBadFile, "%s: %s has rows of %llu elements, %s has blocks of %u", path(), what.c_str(),
                    ull{first}, t.type->name, t.type->elements);
@@ -235,8 +237,9 @@ class HeaderReader {
         return error(Code::kBadFile, "%s: tensor '%.100s' begins at %llu, not a multiple of the alignment %llu", path(),
                      t.name.c_str(), ull{t.offset}, ull{alignment});
       if (!checked_add(start, t.offset, &t.offset) || !checked_add(t.offset, t.bytes, &end) || end > file_.size())
-        return error(Code::kBadFile, "%s: tensor '%.100s' of %llu bytes reaches beyond the end of the file, which has %llu",
-                     path(), t.name.c_str(), ull{t.bytes}, ull{file_.size()});
+        return error(Code::kBadFile,
+                     "%s: tensor '%.100s' of %llu bytes reaches beyond the end of the file, which has %llu", path(),
+                     t.name.c_str(), ull{t.bytes}, ull{file_.size()});
       order.push_back(&t);
     }
     std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->offset < b->offset; });

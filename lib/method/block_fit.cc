@@ -15,8 +15,8 @@ constexpr int kLanes = 16;  // every part is a multiple
 constexpr int kSteps = 24;  // candidates of one part's scale
 constexpr float kMostRange = 1.06f;
 constexpr float kMostWeight = 1e10f;  // more than any code times any factor times the largest F16 number
-constexpr int kPolish = 3;      // least-squares steps after the search
-constexpr int kBlockSteps = 6;  // candidates of the block's scale, and of its offset
+constexpr int kPolish = 3;            // least-squares steps after the search
+constexpr int kBlockSteps = 6;        // candidates of the block's scale, and of its offset
 
 // Weighted sums over a part, for the points p that a scale and an offset give: w = scale * p - offset.
 struct Sums {
@@ -228,7 +228,8 @@ void Fitter::factors() {
     deepest = std::max(deepest, fits_[p].offset);
   }
   // The factor that reaches furthest takes the largest scale, or a little less of it does.
-  const float reach = static_cast<float>(-block_.least_scale > block_.most_scale ? block_.least_scale : block_.most_scale);
+  const float reach =
+      static_cast<float>(-block_.least_scale > block_.most_scale ? block_.least_scale : block_.most_scale);
   const auto step = [](float most, float factor) { return round_to(most / factor, DType::kF16); };
   const float toward = reach < 0 ? 1.0f : -1.0f, mins = static_cast<float>(std::max(1, block_.most_min));
   float least = HUGE_VALF;

@@ -52,8 +52,8 @@ void store(const BlockCode& block, const Grid& grid, const std::vector<uint8_t>&
         f.scales[p] = static_cast<int16_t>(std::nearbyint(scale / f.d));
       if (block.offset == BlockOffset::kOwn) f.dmin = round_to(-offset, DType::kF16);
       if (block.offset == BlockOffset::kFactor && f.dmin != 0)
-        f.mins[p] = static_cast<int16_t>(std::clamp(static_cast<int32_t>(std::nearbyint(offset / f.dmin)), 0,
-                                                    block.most_min));
+        f.mins[p] =
+            static_cast<int16_t>(std::clamp(static_cast<int32_t>(std::nearbyint(offset / f.dmin)), 0, block.most_min));
     }
     block.pack(f, at);
   }

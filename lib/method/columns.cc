@@ -103,7 +103,8 @@ void solve_tile(Job* job, int64_t r0, int64_t count, int64_t begin, int64_t widt
   if (lanes)
     solve_lanes(t, sum, scale, inverse, zero, lower, n, width, job->lattice.points, code);
   else
-    solve_chain(t, sum, scale, inverse, zero, lower, n, rows, width, chain->ahead.data(), job->lattice.points, shift, code);
+    solve_chain(t, sum, scale, inverse, zero, lower, n, rows, width, chain->ahead.data(), job->lattice.points, shift,
+                code);
   for (int64_t r = 0; r < count; r++)
     for (int64_t j = 0; j < width; j++) {
       const int64_t c = job->factor.order[static_cast<size_t>(begin + j)];

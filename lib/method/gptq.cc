@@ -20,8 +20,8 @@ Result<Solved> gptq(const Context& context, MatrixView w, const HessianFactor& f
   const Lattice lattice(scheme, w.cols);
   QZ_ASSIGN(std::vector<uint8_t> codes,
             solve_columns(context, target.w.view(), factor, metric, grid, lattice, options.block, progress));
-  QZ_TRY(
-      refine(context, target.w.view(), factor, metric, lattice, options.sweeps, options.refit, &grid, &codes, progress));
+  QZ_TRY(refine(context, target.w.view(), factor, metric, lattice, options.sweeps, options.refit, &grid, &codes,
+                progress));
   const bool reordered = options.order == Order::kGidx && scheme.groups(w.cols) > 1;
   out.q = assemble(w.rows, w.cols, scheme, grid, codes, reordered ? factor.natural : std::vector<int32_t>());
   if (options.order == Order::kGidx && !reordered) {  // one group: only the columns go back to their places

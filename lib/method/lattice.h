@@ -56,7 +56,8 @@ struct Lattice {
   int64_t group = 0;       // columns that share a scale
   bool one_scale = false;  // of the whole matrix
   Points points;
-  // Scales: any number of this type, or, if `steps` is not empty, multiples least … most of steps[group / parts], not 0.
+  // Scales: any number of this type, or, if `steps` is not empty, multiples least … most of steps[group / parts], not
+  // 0.
   DType scale = DType::kF32;
   std::vector<float> steps = {};
   int32_t parts = 1, least = 1, most = 1;
@@ -66,9 +67,9 @@ struct Lattice {
   std::vector<float> offset_steps = {};
   int32_t most_min = 0;
 
-  Lattice(const Scheme& scheme, int64_t cols);              // integers
-  Lattice(const BlockCode& block, size_t blocks);           // `steps` are the caller's to fill in
-  float nearest_scale(size_t group, float scale) const;     // that can be stored
+  Lattice(const Scheme& scheme, int64_t cols);           // integers
+  Lattice(const BlockCode& block, size_t blocks);        // `steps` are the caller's to fill in
+  float nearest_scale(size_t group, float scale) const;  // that can be stored
   float nearest_offset(size_t group, float offset) const;
 };
 

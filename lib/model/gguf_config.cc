@@ -85,13 +85,14 @@ Result<Json> read_rope(const std::string& file, const Reader& reader, const Gguf
   QZ_ASSIGN(const Json factor, reader.number("rope.scaling.factor", false));
   QZ_ASSIGN(const Json original, reader.number("rope.scaling.original_context_length", false));
   if (!facts.rope_freqs.empty()) {  // Llama 3's scaling as numbers: longrope with one table for all lengths
-    scaling = {{"rope_type", "longrope"}, {"short_factor", facts.rope_freqs}, {"long_factor", facts.rope_freqs},
+    scaling = {{"rope_type", "longrope"},
+               {"short_factor", facts.rope_freqs},
+               {"long_factor", facts.rope_freqs},
                {"attention_factor", 1.0}};
     QZ_ASSIGN(const Json length, reader.number("context_length", true));
     scaling["original_max_position_embeddings"] = length;
   } else if (type == "linear" || type == "yarn") {
-    if (factor.is_null())
-      return error(Code::kBadFile, "%s: rope scaling %s has no factor", file.c_str(), type.c_str());
+    if (factor.is_null()) return error(Code::kBadFile, "%s: rope scaling %s has no factor", file.c_str(), type.c_str());
     scaling = {{"rope_type", type}, {"factor", factor}};
     if (!original.is_null()) scaling["original_max_position_embeddings"] = original;
   } else if (!type.empty() && type != "none") {
@@ -132,7 +133,7 @@ Result<Json> config_from_gguf(const std::string& file, const Json& metadata, con
   QZ_ASSIGN(const Json turned, reader.number("rope.dimension_count", false));
   QZ_ASSIGN(const Json key_length, reader.number("attention.key_length", false));
   const Json heads = config[first_of(desc.keys.heads)], hidden = config[first_of(desc.keys.hidden)];
-  const double width = !key_length.is_null()                              ? key_length.get<double>()
+  const double width = !key_length.is_null()     ? key_length.get<double>()
                        : heads.get<double>() > 0 ? hidden.get<double>() / heads.get<double>()
                                                  : 0;
   if (!turned.is_null() && width > 0 && turned.get<double>() != width)

@@ -15,8 +15,8 @@ constexpr int32_t kMostParts = 16;
 
 // One block, unpacked.
 struct BlockFields {
-  uint8_t codes[kMostElements];               // below 2^bits
-  float d = 0, dmin = 0;                      // each exact in F16
+  uint8_t codes[kMostElements];                  // below 2^bits
+  float d = 0, dmin = 0;                         // each exact in F16
   int16_t scales[kMostParts], mins[kMostParts];  // factors of d and dmin, one per part
 };
 
@@ -28,12 +28,12 @@ enum class BlockOffset : int32_t {
 };
 
 struct BlockCode {
-  int32_t ggml_type;  // the number in GGUF files; the code is kFirstBlock + ggml_type
-  const char* name;   // "q4_0"
-  int32_t bits;       // of one code
-  int32_t elements;   // weights of a block, consecutive columns of a row
-  int32_t bytes;      // of a block
-  int32_t part;       // consecutive weights that share a scale
+  int32_t ggml_type;                // the number in GGUF files; the code is kFirstBlock + ggml_type
+  const char* name;                 // "q4_0"
+  int32_t bits;                     // of one code
+  int32_t elements;                 // weights of a block, consecutive columns of a row
+  int32_t bytes;                    // of a block
+  int32_t part;                     // consecutive weights that share a scale
   int32_t least_scale, most_scale;  // factors of d; 1 and 1: there are none
   BlockOffset offset;
   int32_t most_min;     // factors of dmin, from 0

@@ -60,8 +60,7 @@ void pack_5(const BlockFields& f, uint8_t* block) {
   uint32_t high = 0;
   for (int j = 0; j < kBlock; ++j) high |= static_cast<uint32_t>(f.codes[j] >> 4) << j;
   std::memcpy(at, &high, 4);
-  for (int j = 0; j < kHalf; ++j)
-    at[4 + j] = static_cast<uint8_t>((f.codes[j] & 15) | (f.codes[j + kHalf] & 15) << 4);
+  for (int j = 0; j < kHalf; ++j) at[4 + j] = static_cast<uint8_t>((f.codes[j] & 15) | (f.codes[j + kHalf] & 15) << 4);
 }
 
 // i8 qs[32].

@@ -91,8 +91,8 @@ const BlockCode* simple_block(const Scheme& s) {
   return block && block->uniform && block->part == block->elements ? block : nullptr;
 }
 
-// The integers that a simple block could be: 4-bit codes with an offset are asymmetric where the offset is a multiple of
-// the scale.
+// The integers that a simple block could be: 4-bit codes with an offset are asymmetric where the offset is a multiple
+// of the scale.
 Scheme grid_of(const BlockCode& block, DType scale) {
   return {CodeKind::kInt, block.bits, block.elements, block.offset == BlockOffset::kNone, scale};
 }

@@ -46,10 +46,11 @@ Status add_metadata(const Model& model, const GgufFamily& family, uint32_t file_
   const RopeConfig& r = c.rope;
   const std::string p = std::string(family.name) + ".";
   // One table of factors for all lengths is all that rope_freqs.weight can say.
-  const bool table = r.kind == RopeKind::kLlama3 || (r.kind == RopeKind::kLongRope && r.short_factors == r.long_factors &&
-                                                     r.attention_factor == 1);
+  const bool table = r.kind == RopeKind::kLlama3 ||
+                     (r.kind == RopeKind::kLongRope && r.short_factors == r.long_factors && r.attention_factor == 1);
   if (r.kind != RopeKind::kDefault && r.kind != RopeKind::kLinear && r.kind != RopeKind::kYarn && !table)
-    return error(Code::kUnsupported, "gguf: this model's rope scaling is not one that is written (linear, yarn, llama3)");
+    return error(Code::kUnsupported,
+                 "gguf: this model's rope scaling is not one that is written (linear, yarn, llama3)");
   out->add("general.architecture", family.name);
   out->add("general.type", std::string_view("model"));
   out->add("general.name", std::string_view(base_name(model.checkpoint()->dir())));
@@ -64,14 +65,16 @@ Status add_metadata(const Model& model, const GgufFamily& family, uint32_t file_
   out->add(p + "attention.head_count_kv", u32(c.kv_heads));
   out->add(p + "attention.key_length", u32(c.head_dim));
   out->add(p + "attention.value_length", u32(c.value_dim));
-  out->add(p + (model.arch().norm == NormKind::kRms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"),
-           static_cast<float>(c.norm_eps));
+  out->add(
+      p + (model.arch().norm == NormKind::kRms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"),
+      static_cast<float>(c.norm_eps));
   out->add(p + "rope.dimension_count", u32(rotary_dim(c)));
   out->add(p + "rope.freq_base", static_cast<float>(r.theta));
   if (r.kind == RopeKind::kLinear || r.kind == RopeKind::kYarn) {
     out->add(p + "rope.scaling.type", std::string_view(r.kind == RopeKind::kLinear ? "linear" : "yarn"));
     out->add(p + "rope.scaling.factor", static_cast<float>(r.factor));
-    if (r.original_max_seq > 0) out->add(p + "rope.scaling.original_context_length", u32(std::llround(r.original_max_seq)));
+    if (r.original_max_seq > 0)
+      out->add(p + "rope.scaling.original_context_length", u32(std::llround(r.original_max_seq)));
   }
   int64_t window = 0;
   for (const int64_t w : c.window) window = std::max(window, w);

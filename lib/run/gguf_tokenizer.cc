@@ -31,12 +31,14 @@ class Tokenizer {
   Status add(const Json& settings, GgufBuilder* out) {
     const Json& m = member(json_, "model");
     if (!m.is_object() || !member(m, "vocab").is_object() || text(m, "type", "BPE") != "BPE") {
-      model_.context().log(LogLevel::kWarn, "%s: is no BPE tokenizer, llama.cpp will take token ids only", path_.c_str());
+      model_.context().log(LogLevel::kWarn, "%s: is no BPE tokenizer, llama.cpp will take token ids only",
+                           path_.c_str());
       out->add("tokenizer.ggml.model", std::string_view("none"));
       return {};
     }
     QZ_TRY(tokens(m));
-    byte_level_ = mentions(member(json_, "pre_tokenizer"), "ByteLevel") || mentions(member(json_, "decoder"), "ByteLevel");
+    byte_level_ =
+        mentions(member(json_, "pre_tokenizer"), "ByteLevel") || mentions(member(json_, "decoder"), "ByteLevel");
     out->add("tokenizer.ggml.model", std::string_view(byte_level_ ? "gpt2" : "llama"));
     if (byte_level_) out->add("tokenizer.ggml.pre", splitter());
     out->add("tokenizer.ggml.tokens", tokens_);
@@ -103,7 +105,10 @@ class Tokenizer {
       const std::string content = text(t, "content", "");
       const Json& special = member(t, "special");
       const bool control = special.is_boolean() && special.get<bool>();
-      QZ_TRY(set(member(t, "id"), content, content == unknown && !unknown.empty() ? kUnknown : control ? kControl : kUserDefined));
+      QZ_TRY(set(member(t, "id"), content,
+                 content == unknown && !unknown.empty() ? kUnknown
+                 : control                              ? kControl
+                                                        : kUserDefined));
     }
     return {};
   }
@@ -113,7 +118,8 @@ class Tokenizer {
     for (const Splitter& s : kSplitters)
       if (all.find(Json(s.expression).dump(-1, ' ', true)) != std::string::npos) return s.name;
     if (all.find("\"Regex\"") == std::string::npos) return "gpt-2";  // ByteLevel's own expression
-    model_.context().log(LogLevel::kWarn, "%s: splits text by an expression that llama.cpp may not know", path_.c_str());
+    model_.context().log(LogLevel::kWarn, "%s: splits text by an expression that llama.cpp may not know",
+                         path_.c_str());
     return "default";
   }
 

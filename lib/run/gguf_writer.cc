@@ -21,7 +21,7 @@ constexpr uint32_t kMixed = 1;  // general.file_type where no number fits: mostl
 // llama.h, llama_ftype: what a file of mostly this type is called (the medium mix of the K types).
 uint32_t file_type_of(const Scheme& s) {
   const BlockCode* block = find_block_code(s.code);
-  const std::pair<int32_t, uint32_t> kNames[] = {{2, 2},   {3, 3},   {6, 8},   {7, 9},   {8, 7},  {10, 10},
+  const std::pair<int32_t, uint32_t> kNames[] = {{2, 2},   {3, 3},   {6, 8},   {7, 9},   {8, 7},   {10, 10},
                                                  {11, 12}, {12, 15}, {13, 17}, {14, 18}, {20, 25}, {23, 30}};
   for (const auto& [type, name] : kNames)
     if (block && block->ggml_type == type) return name;
@@ -144,8 +144,7 @@ class GgufWriter : public ModelWriter {
   Status list_others(GgufBuilder* builder) {
     factors_ = rope_factors(source_.config());
     if (!factors_.empty())
-      factor_tensor_ =
-          builder->add_tensor(kRopeFreqs, gguf_type(DType::kF32), {static_cast<int64_t>(factors_.size())});
+      factor_tensor_ = builder->add_tensor(kRopeFreqs, gguf_type(DType::kF32), {static_cast<int64_t>(factors_.size())});
     std::map<std::string, const Module*> by_name;
     std::set<std::string> stacks;
     for (const Module& m : source_.modules()) by_name[m.name] = &m, stacks.insert(m.stack);
@@ -154,7 +153,7 @@ class GgufWriter : public ModelWriter {
       const size_t dot = t.name.rfind('.');
       const auto module = by_name.find(t.name.substr(0, dot));
       const std::string end = dot == std::string::npos ? "" : t.name.substr(dot + 1);
-      if (stacks.count(t.name) || end == "inv_freq") continue;  // old files keep the rotary base
+      if (stacks.count(t.name) || end == "inv_freq") continue;   // old files keep the rotary base
       if (module != by_name.end() && end == "weight") continue;  // its own, or a tied head's that nobody reads
       if (module != by_name.end() && end != "bias" && format &&
           std::find(format->part_names.begin(), format->part_names.end(), end) != format->part_names.end())
@@ -186,8 +185,7 @@ class GgufWriter : public ModelWriter {
     if (planned.quantized && !block)
       return error(Code::kUnsupported, "gguf: '%s' has scheme %s, expected a block code", m.name.c_str(),
                    scheme_name(planned.scheme).c_str());
-    const GgufType& type =
-        block ? *find_gguf_type(static_cast<uint32_t>(block->ggml_type)) : gguf_type(p.dtype);
+    const GgufType& type = block ? *find_gguf_type(static_cast<uint32_t>(block->ggml_type)) : gguf_type(p.dtype);
     QZ_ASSIGN(std::string name, name_of(m.name + ".weight"));
     std::vector<int64_t> shape = {m.rows, m.cols};
     if (m.role == Role::kSharedScale) shape = {m.cols};  // llama.cpp reads it as a vector

@@ -94,9 +94,8 @@ void add_gguf_cases(Cases* cases) {
       unsupported);
   add("type without a decoder", "'blk.0.attn_q.weight' is of type MXFP4, whose codes are not read",
       put_behind(q, 20, number(uint32_t{39})), unsupported);
-  add("offset between alignments", "begins at 67073, not a multiple of the alignment 32", [=](std::string* b) {
-    b->replace(behind(*b, q) + 24, 8, number(uint64_t{67073}));
-  });
+  add("offset between alignments", "begins at 67073, not a multiple of the alignment 32",
+      [=](std::string* b) { b->replace(behind(*b, q) + 24, 8, number(uint64_t{67073})); });
   add("offset of 2^63", "tensor 'blk.0.attn_q.weight' of 9216 bytes reaches",
       put_behind(q, 24, number(uint64_t{1} << 63)));
   add("tensors that share bytes", "' share bytes", put_behind(q, 24, number(uint64_t{0})));
@@ -105,20 +104,23 @@ void add_gguf_cases(Cases* cases) {
       rename(q, "blk.0.attn_x.weight"), unsupported);
   add("embedding missing", "tensor 'token_embd.weight' is missing or no matrix",
       rename("token_embd.weight", "token_embx.weight"));
-  add("layer beyond the model", "1 missing tensor: model.layers.0.input_layernorm.weight", rename(norm, "blk.7.attn_norm.weight"));
-  add("infinite scale", "the scale of block 0 is not finite",
+  add("layer beyond the model", "1 missing tensor: model.layers.0.input_layernorm.weight",
+      rename(norm, "blk.7.attn_norm.weight"));
+  add(
+      "infinite scale", "the scale of block 0 is not finite",
       [](std::string* b) { (*b)[83264] = '\0', (*b)[83265] = '\x7c'; }, QZ_STATUS_BAD_FILE, true);
-  add("NaN in a norm", "input_layernorm.weight': element 0 of 128 is NaN", [](std::string* b) { b->replace(64320, 4, std::string("\0\0\xc0\x7f", 4)); },
-      QZ_STATUS_BAD_FILE, true);
+  add(
+      "NaN in a norm", "input_layernorm.weight': element 0 of 128 is NaN",
+      [](std::string* b) { b->replace(64320, 4, std::string("\0\0\xc0\x7f", 4)); }, QZ_STATUS_BAD_FILE, true);
 
   // Metadata.
-  add("another architecture", "architecture 'llamb', llama, qwen2",
+  add(
+      "another architecture", "architecture 'llamb', llama, qwen2",
       [](std::string* b) { (*b)[behind(*b, "general.architecture") + 16] = 'b'; }, unsupported);
-  add("architecture is a number", "key 'general.architecture' is missing or not text",
-      [](std::string* b) {
-        const size_t at = behind(*b, "general.architecture");
-        b->replace(at, 4 + 8 + 5, number(uint32_t{10}) + number(uint64_t{7}));
-      });
+  add("architecture is a number", "key 'general.architecture' is missing or not text", [](std::string* b) {
+    const size_t at = behind(*b, "general.architecture");
+    b->replace(at, 4 + 8 + 5, number(uint32_t{10}) + number(uint64_t{7}));
+  });
   add("size missing", "key 'llama.embedding_length' is missing",
       rename("llama.embedding_length", "llama.embedding_lengtx"));
   add("size is text", "key 'llama.embedding_length' is string, expected one number", [](std::string* b) {
@@ -144,8 +146,8 @@ void add_gguf_cases(Cases* cases) {
     b->append(64, '\0');  // what the data has moved
   });
 
-  cases->push_back({"GG two models in a directory", QZ_STATUS_INVALID_ARGUMENT, "holds several models, a.gguf and b.gguf",
-                    [](Place* place) {
+  cases->push_back({"GG two models in a directory", QZ_STATUS_INVALID_ARGUMENT,
+                    "holds several models, a.gguf and b.gguf", [](Place* place) {
                       ModelFiles files = ModelFiles::golden(kGolden);
                       files.files["a.gguf"] = files.files["b.gguf"] = files.files.at(kFile);
                       files.files.erase(kFile);

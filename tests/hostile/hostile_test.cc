@@ -81,8 +81,9 @@ TEST(Hostile, EachDefectIsRefusedInItsOwnWords) {
 
 // The originals that the cases break are good: a case must not pass because everything is refused.
 TEST(Hostile, TheOriginalsAreAccepted) {
-  for (const char* name : {"models/llama-tied", "models/qwen2-bias-2shards", "models/opt-pre-ln",
-                           "quantized/qwen2-128-ct-w4a16-g128", "quantized/qwen2-128-gptq-4bit-sym-g64-descact", "quantized/llama-128-gguf-q4_0"}) {
+  for (const char* name :
+       {"models/llama-tied", "models/qwen2-bias-2shards", "models/opt-pre-ln", "quantized/qwen2-128-ct-w4a16-g128",
+        "quantized/qwen2-128-gptq-4bit-sym-g64-descact", "quantized/llama-128-gguf-q4_0"}) {
     SCOPED_TRACE(name);
     Place place;
     const ModelFiles files = ModelFiles::golden(name);

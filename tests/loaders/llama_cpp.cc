@@ -1,6 +1,6 @@
-// Perplexity of a GGUF file in llama.cpp itself: llama_cpp MODEL.gguf TOKENS WINDOW [LOGITS]. TOKENS: int32 ids, cut into windows;
-// every token but a window's first is predicted. Prints the perplexity; LOGITS: a file for the first window's, float32. Built by
-// tests/loaders/llama_cpp.py against the libraries of llama-cpp-python's source package.
+// Perplexity of a GGUF file in llama.cpp itself: llama_cpp MODEL.gguf TOKENS WINDOW [LOGITS]. TOKENS: int32 ids, cut
+// into windows; every token but a window's first is predicted. Prints the perplexity; LOGITS: a file for the first
+// window's, float32. Built by tests/loaders/llama_cpp.py against the libraries of llama-cpp-python's source package.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -51,7 +51,8 @@ int main(int argc, char** argv) {
     if (begin == 0 && argc > 4) logits.open(argv[4], std::ios::binary);
     for (int i = 0; i < window; ++i) {
       const float* row = llama_get_logits_ith(context, i);
-      if (logits.is_open()) logits.write(reinterpret_cast<const char*>(row), static_cast<std::streamsize>(sizeof(float)) * vocab);
+      if (logits.is_open())
+        logits.write(reinterpret_cast<const char*>(row), static_cast<std::streamsize>(sizeof(float)) * vocab);
       if (i + 1 == window) break;
       double most = row[0], sum = 0;
       for (int v = 1; v < vocab; ++v) most = row[v] > most ? row[v] : most;

@@ -1,6 +1,6 @@
 // GGUF's blocks: chosen without a Hessian, solved with one.
-#include "method/block_gptq.h"
 #include "method/blocks.h"
+#include "method/block_gptq.h"
 #include "packed/block_code.h"
 #include "unit/method/problem.h"
 
@@ -22,7 +22,8 @@ double loss(MatrixView w, const HessianFactor& factor, const QMatrix& q) {
   return total;
 }
 
-QMatrix solve(const Problem& p, const HessianFactor& f, const Scheme& scheme, const GptqOptions& o, int32_t threads = 1) {
+QMatrix solve(const Problem& p, const HessianFactor& f, const Scheme& scheme, const GptqOptions& o,
+              int32_t threads = 1) {
   auto out = block_gptq(*make_context(threads), p.w.view(), f, p.stats, {}, scheme, o, {});
   EXPECT_TRUE(out.ok()) << out.status().text();
   EXPECT_TRUE(check_qmatrix(out->q).ok()) << check_qmatrix(out->q).text();

@@ -8,8 +8,8 @@
 namespace qz {
 namespace {
 
-const char* const kFamilies[] = {"llama-128", "llama-tied", "llama3-rope-gqa", "mixtral",      "qwen2-128",
-                                 "qwen2-moe", "qwen3-moe",  "qwen3-qknorm",    "phi3-fused",   "starcoder2"};
+const char* const kFamilies[] = {"llama-128", "llama-tied", "llama3-rope-gqa", "mixtral",    "qwen2-128",
+                                 "qwen2-moe", "qwen3-moe",  "qwen3-qknorm",    "phi3-fused", "starcoder2"};
 
 // A plan for all modules whose rows are whole blocks.
 Plan blocks_plan(const ModelPtr& model, Method method, const std::string& scheme, int64_t block) {
@@ -131,7 +131,8 @@ TEST(Gguf, TokenizersBecomeKeys) {
     std::ofstream(dir / "source/tokenizer_config.json") << settings;
     RunOptions options;
     options.format = FormatId::kGguf;
-    const ModelPtr memory = run(plan_of(open_model(dir / "source"), {rule("*", Method::kRtn, "q4_0")}), nullptr, options);
+    const ModelPtr memory =
+        run(plan_of(open_model(dir / "source"), {rule("*", Method::kRtn, "q4_0")}), nullptr, options);
     std::filesystem::remove_all(dir / "gguf");
     write_gguf(memory, dir / "gguf");
     auto file = File::open(dir / "gguf/model.gguf");
