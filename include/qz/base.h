@@ -125,7 +125,8 @@ enum {
   QZ_FORMAT_AWQ = 5,          /* AutoAWQ\'s GEMM layout */
   QZ_FORMAT_BITSANDBYTES = 6, /* NF4, FP4, LLM.int8() as transformers saves them */
   QZ_FORMAT_HQQ = 7,          /* integers with float zero points */
-  QZ_FORMAT_PLAIN = 8         /* 16- or 32-bit safetensors, nothing quantized */
+  QZ_FORMAT_PLAIN = 8,        /* 16- or 32-bit safetensors, nothing quantized */
+  QZ_FORMAT_GGUF = 9          /* llama.cpp's files, with block codes */
 };
 
 /* DLPack device codes: kind 1 = CPU. Frozen layout. */

@@ -26,6 +26,7 @@ enum class FormatId : int32_t {
   kBitsandbytes = 6,
   kHqq = 7,
   kPlain = 8,
+  kGguf = 9,
 };
 
 struct PartSpec {         // one tensor of one module

@@ -3,6 +3,7 @@
 #include "format/compressed.h"
 #include "format/fields.h"
 #include "format/format.h"
+#include "format/gguf.h"
 #include "format/gptq.h"
 #include "format/hqq.h"
 
@@ -15,7 +16,8 @@ const std::vector<Format>& formats() {
                                             compressed_format(),
                                             awq_format(),
                                             bitsandbytes_format(),
-                                            hqq_format()};
+                                            hqq_format(),
+                                            gguf_format()};
   return table;
 }
 

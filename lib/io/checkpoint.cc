@@ -8,6 +8,7 @@
 
 #include "io/repository.h"
 #include "io/shard_index.h"
+#include "io/stored_form.h"
 #include "io/tree.h"
 #include "tensor/convert.h"
 
@@ -147,6 +148,7 @@ Result<std::shared_ptr<const Checkpoint>> Checkpoint::open(const Context& contex
   QZ_ASSIGN(const Repository repository, Repository::open(dir));
   auto checkpoint = std::make_shared<Checkpoint>();
   checkpoint->dir_ = repository.dir();
+  checkpoint->config_path_ = repository.path("config.json");
   QZ_ASSIGN(const std::string text, repository.read_small("config.json", context.limits.config_bytes));
   JsonLimits limits;
   limits.depth = context.limits.json_depth;
@@ -166,10 +168,25 @@ Result<std::shared_ptr<const Checkpoint>> Checkpoint::open(const Context& contex
   } else {
     return no_tensors(repository);
   }
-  checkpoint->by_name_.reserve(checkpoint->tensors_.size());
-  for (size_t i = 0; i < checkpoint->tensors_.size(); ++i)
-    checkpoint->by_name_.emplace(checkpoint->tensors_[i].name, i);
+  checkpoint->index();
   return std::shared_ptr<const Checkpoint>(checkpoint);
+}
+
+std::shared_ptr<const Checkpoint> Checkpoint::assemble(std::string path, Json config, std::vector<TensorInfo> tensors,
+                                                       std::vector<std::shared_ptr<File>> files) {
+  auto checkpoint = std::make_shared<Checkpoint>();
+  checkpoint->dir_ = std::move(path);
+  checkpoint->config_path_ = files.front()->path();
+  checkpoint->config_ = std::move(config);
+  checkpoint->tensors_ = std::move(tensors);
+  checkpoint->files_ = std::move(files);
+  checkpoint->index();
+  return checkpoint;
+}
+
+void Checkpoint::index() {
+  by_name_.reserve(tensors_.size());
+  for (size_t i = 0; i < tensors_.size(); ++i) by_name_.emplace(tensors_[i].name, i);
 }
 
 const TensorInfo* Checkpoint::find(std::string_view name) const {
@@ -183,7 +200,9 @@ Status Checkpoint::read_range(const TensorInfo& tensor, uint64_t first_byte, uin
   if (tensor.file >= files_.size() || first_byte > tensor.bytes || bytes > tensor.bytes - first_byte)
     return error(Code::kInternal, "tensor '%s': bytes %llu + %llu of %llu were wanted", tensor.name.c_str(),
                  ull{first_byte}, ull{bytes}, ull{tensor.bytes});
-  return files_[tensor.file]->read_at(tensor.offset + first_byte, dst, bytes);
+  const File& file = *files_[tensor.file];
+  if (tensor.form) return tensor.form->read(file, tensor, first_byte, bytes, static_cast<uint8_t*>(dst));
+  return file.read_at(tensor.offset + first_byte, dst, bytes);
 }
 
 Result<std::vector<float>> Checkpoint::read_f32(const TensorInfo& tensor) const {
@@ -213,6 +232,7 @@ Status Checkpoint::check_unchanged() const {
 }
 
 Result<std::vector<std::string>> Checkpoint::side_files() const {
+  if (struct stat s; ::stat(dir_.c_str(), &s) == 0 && S_ISREG(s.st_mode)) return std::vector<std::string>();
   QZ_ASSIGN(const Repository repository, Repository::open(dir_));
   QZ_ASSIGN(const std::vector<std::string> names, list_directory(dir_));
   std::vector<std::string> kept;

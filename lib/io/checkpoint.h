@@ -20,7 +20,13 @@ class Checkpoint {
   static Result<std::shared_ptr<const Checkpoint>> open(const Context& context, const std::string& dir,
                                                         bool config_only = false);
 
-  const std::string& dir() const { return dir_; }
+  // From parts that another container holds. path: what was opened, a file or a directory.
+  static std::shared_ptr<const Checkpoint> assemble(std::string path, Json config, std::vector<TensorInfo> tensors,
+                                                    std::vector<std::shared_ptr<File>> files);
+
+  const std::string& dir() const { return dir_; }  // what was opened; a file where one file is the model
+  // Where the configuration stands, for messages.
+  const std::string& config_path() const { return config_path_; }
   const Json& config() const { return config_; }  // config.json
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   const TensorInfo* find(std::string_view name) const;     // nullptr if there is none
@@ -33,11 +39,13 @@ class Checkpoint {
   // Names of the other files that a converted directory must carry along (tokenizer, generation config, chat template,
   // licence,
   // *.py …): regular files, no *.safetensors*, *.bin, *.gguf, no config.json, no index, no quantize_config.json, no
-  // report.
+  // report. None of a model that is one file.
   Result<std::vector<std::string>> side_files() const;
 
  private:
-  std::string dir_;
+  void index();
+
+  std::string dir_, config_path_;
   Json config_;
   std::vector<TensorInfo> tensors_;
   std::unordered_map<std::string_view, size_t> by_name_;

@@ -14,6 +14,8 @@
 
 namespace qz {
 
+struct StoredForm;
+
 struct TensorInfo {
   std::string name;
   DType dtype = DType::kNone;  // kOther: listed and copied, not usable
@@ -21,6 +23,8 @@ struct TensorInfo {
   std::vector<int64_t> shape;
   uint64_t offset = 0, bytes = 0;  // from the start of the file
   uint32_t file = 0;               // index into Checkpoint::files(); 0 for a single file
+  // How its bytes lie in the file, if not as they are shown (io/stored_form.h); null in safetensors.
+  std::shared_ptr<const StoredForm> form = nullptr;
   int64_t elements() const {
     int64_t n = 1;
     for (int64_t d : shape) n *= d;

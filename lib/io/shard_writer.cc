@@ -42,18 +42,6 @@ std::string shard_name(size_t index, size_t count) {
   return "model-" + five(index + 1) + "-of-" + five(count) + ".safetensors";
 }
 
-Result<ShardHash> hash_file(const std::string& path, const std::string& name) {
-  QZ_ASSIGN(const std::shared_ptr<File> file, File::open(path));
-  Sha256 sha;
-  std::vector<char> chunk(kHashBytes);
-  for (uint64_t at = 0; at < file->size(); at += kHashBytes) {
-    const uint64_t n = std::min(kHashBytes, file->size() - at);
-    QZ_TRY(file->read_at(at, chunk.data(), n));
-    sha.update(chunk.data(), static_cast<size_t>(n));
-  }
-  return ShardHash{name, sha.hex(), file->size()};
-}
-
 struct IndexEntry {
   std::string tensor, file;
   uint64_t bytes = 0;
@@ -76,6 +64,18 @@ std::string index_text(std::vector<IndexEntry> entries) {
 }
 
 }  // namespace
+
+Result<ShardHash> hash_file(const std::string& path, const std::string& name) {
+  QZ_ASSIGN(const std::shared_ptr<File> file, File::open(path));
+  Sha256 sha;
+  std::vector<char> chunk(kHashBytes);
+  for (uint64_t at = 0; at < file->size(); at += kHashBytes) {
+    const uint64_t n = std::min(kHashBytes, file->size() - at);
+    QZ_TRY(file->read_at(at, chunk.data(), n));
+    sha.update(chunk.data(), static_cast<size_t>(n));
+  }
+  return ShardHash{name, sha.hex(), file->size()};
+}
 
 struct ShardWriter::Shard {
   std::string name;

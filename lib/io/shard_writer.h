@@ -16,6 +16,9 @@ struct ShardHash {
   uint64_t bytes = 0;
 };
 
+// SHA-256 of the file at `path`, which the report calls `name`.
+Result<ShardHash> hash_file(const std::string& path, const std::string& name);
+
 struct PlannedFile {
   std::string name;
   uint64_t bytes = 0;

@@ -26,7 +26,7 @@ Status check_method(Method method, const Scheme& s) {
       makes = s.code == CodeKind::kInt ? rows && s.nested == 0 : s.nested == 0 || s.grouping == Grouping::kFlat;
       break;
     case Method::kGptq:
-      makes = s.is_grid() || is_table(s);
+      makes = s.is_grid() || is_table(s) || s.is_block();
       break;
     case Method::kHqq:
       makes = s.float_zero && rows && s.nested == 0;

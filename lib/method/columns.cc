@@ -21,16 +21,15 @@ constexpr int kLanes = 16;  // independent rows that go through the loop side by
 //   lower: L at (block, block), row stride ld
 QZ_SIMD_CLONES
 void solve_lanes(float* t, float* sum, const float* scale, const float* inverse, const float* zero, const float* lower,
-                 int64_t ld, int64_t width, float max_code, float* code) {
+                 int64_t ld, int64_t width, const Points& points, float* code) {
   for (int64_t j = width - 1; j >= 0; j--) {
     const float pivot = 1 / lower[j * ld + j];
-    float e[kLanes];
+    float e[kLanes], aim[kLanes];
+    for (int l = 0; l < kLanes; l++) aim[l] = t[j * kLanes + l] + sum[j * kLanes + l] * pivot;
+    nearest_points<kLanes>(points, aim, inverse + j * kLanes, zero + j * kLanes, code + j * kLanes);
     for (int l = 0; l < kLanes; l++) {
-      const float x = t[j * kLanes + l];
-      const float aim = x + sum[j * kLanes + l] * pivot;
-      const float c = nearest_code(aim, inverse[j * kLanes + l], zero[j * kLanes + l], max_code);
-      code[j * kLanes + l] = c;
-      e[l] = x - scale[j * kLanes + l] * (c - zero[j * kLanes + l]);
+      const float c = code[j * kLanes + l];
+      e[l] = t[j * kLanes + l] - scale[j * kLanes + l] * (c - zero[j * kLanes + l]);
       t[j * kLanes + l] = e[l];
     }
     for (int64_t k = 0; k < j; k++) {
@@ -46,7 +45,7 @@ void solve_lanes(float* t, float* sum, const float* scale, const float* inverse,
 //   sum: as above; in place: F
 QZ_SIMD_CLONES
 void solve_chain(float* t, float* sum, const float* scale, const float* inverse, const float* zero, const float* lower,
-                 int64_t ld, int64_t rows, int64_t width, const float* ahead, float max_code, float* shift,
+                 int64_t ld, int64_t rows, int64_t width, const float* ahead, const Points& points, float* shift,
                  float* code) {
   for (int64_t r = rows - 1; r >= 0; r--) {
     for (int64_t j = 0; j < width; j++) shift[j] = 0;
@@ -59,7 +58,7 @@ void solve_chain(float* t, float* sum, const float* scale, const float* inverse,
     for (int64_t j = width - 1; j >= 0; j--) {
       const int64_t at = r * width + j;
       const float pivot = lower[j * ld + j], x = t[at];
-      const float c = nearest_code(x + (own[j] + shift[j]) / pivot, inverse[at], zero[at], max_code);
+      const float c = nearest_point(points, x + (own[j] + shift[j]) / pivot, inverse[at], zero[at]);
       code[at] = c;
       const float e = x - scale[at] * (c - zero[at]);
       t[at] = e;
@@ -74,8 +73,7 @@ struct Job {
   MatrixView target;
   const HessianFactor& factor;
   const Grid& grid;
-  int64_t size;  // of a group
-  float max_code;
+  const Lattice& lattice;
   Matrix errors;  // [rows][cols] factor order; columns >= end are final
   Matrix sums;    // [rows][block]
   std::vector<uint8_t> codes;
@@ -94,7 +92,7 @@ void solve_tile(Job* job, int64_t r0, int64_t count, int64_t begin, int64_t widt
   for (int64_t r = 0; r < count; r++)
     for (int64_t j = 0; j < width; j++) {
       const int64_t c = job->factor.order[static_cast<size_t>(begin + j)];
-      const size_t g = static_cast<size_t>(job->grid.at(row_of(r), c / job->size));
+      const size_t g = static_cast<size_t>(job->grid.at(row_of(r), c / job->lattice.group));
       t[at(r, j)] = job->target.row(row_of(r))[c];
       sum[at(r, j)] = job->sums.row(row_of(r))[j];
       scale[at(r, j)] = job->grid.scale[g];
@@ -103,28 +101,28 @@ void solve_tile(Job* job, int64_t r0, int64_t count, int64_t begin, int64_t widt
     }
   const float* lower = job->factor.lower.row(begin) + begin;
   if (lanes)
-    solve_lanes(t, sum, scale, inverse, zero, lower, n, width, job->max_code, code);
+    solve_lanes(t, sum, scale, inverse, zero, lower, n, width, job->lattice.points, code);
   else
-    solve_chain(t, sum, scale, inverse, zero, lower, n, rows, width, chain->ahead.data(), job->max_code, shift, code);
+    solve_chain(t, sum, scale, inverse, zero, lower, n, rows, width, chain->ahead.data(), job->lattice.points, shift,
+                code);
   for (int64_t r = 0; r < count; r++)
     for (int64_t j = 0; j < width; j++) {
       const int64_t c = job->factor.order[static_cast<size_t>(begin + j)];
       job->errors.row(row_of(r))[begin + j] = t[at(r, j)];
-      job->codes[static_cast<size_t>(row_of(r) * n + c)] = static_cast<uint8_t>(code[at(r, j)]);
+      job->codes[static_cast<size_t>(row_of(r) * n + c)] = job->lattice.points.code(code[at(r, j)]);
     }
 }
 
 }  // namespace
 
 Result<std::vector<uint8_t>> solve_columns(const Context& context, MatrixView target, const HessianFactor& factor,
-                                           const RowMetric& metric, const Grid& grid, const Scheme& scheme,
+                                           const RowMetric& metric, const Grid& grid, const Lattice& lattice,
                                            int64_t block, Progress* progress) {
   const int64_t rows = target.rows, n = target.cols;
   Job job{target,
           factor,
           grid,
-          scheme.group_size(n),
-          static_cast<float>(scheme.max_code()),
+          lattice,
           Matrix(rows, n),
           Matrix(rows, block),
           std::vector<uint8_t>(static_cast<size_t>(rows * n))};

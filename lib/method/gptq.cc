@@ -17,10 +17,11 @@ Result<Solved> gptq(const Context& context, MatrixView w, const HessianFactor& f
   out.residual = target.residual;
   const RangeOptions range = {options.search, options.signed_grid, min_zero};
   QZ_ASSIGN(Grid grid, choose_grid(context, target.w.view(), factor.diag.data(), scheme, range));
+  const Lattice lattice(scheme, w.cols);
   QZ_ASSIGN(std::vector<uint8_t> codes,
-            solve_columns(context, target.w.view(), factor, metric, grid, scheme, options.block, progress));
-  QZ_TRY(
-      refine(context, target.w.view(), factor, metric, scheme, options.sweeps, options.refit, &grid, &codes, progress));
+            solve_columns(context, target.w.view(), factor, metric, grid, lattice, options.block, progress));
+  QZ_TRY(refine(context, target.w.view(), factor, metric, lattice, options.sweeps, options.refit, &grid, &codes,
+                progress));
   const bool reordered = options.order == Order::kGidx && scheme.groups(w.cols) > 1;
   out.q = assemble(w.rows, w.cols, scheme, grid, codes, reordered ? factor.natural : std::vector<int32_t>());
   if (options.order == Order::kGidx && !reordered) {  // one group: only the columns go back to their places

@@ -21,15 +21,19 @@ constexpr float kMostRatio = 1.25f;
 //   delta: out: change of the dequantized values
 QZ_SIMD_CLONES
 void descend_lanes(float* g, const float* h, int64_t ld, int64_t width, const float* scale, const float* inverse,
-                   const float* zero, float max_code, float* code, float* delta) {
+                   const float* zero, const Points& points, float* code, float* delta) {
   for (int64_t j = 0; j < width; j++) {
     const float step = 1 / h[j * ld + j];
-    float d[kLanes];
+    float d[kLanes], aim[kLanes], best[kLanes];
     float any = 0;
     for (int l = 0; l < kLanes; l++) {
       const int64_t at = j * kLanes + l;
-      const float value = scale[at] * (code[at] - zero[at]);
-      const float c = nearest_code(value + g[at] * step, inverse[at], zero[at], max_code);
+      aim[l] = scale[at] * (code[at] - zero[at]) + g[at] * step;
+    }
+    nearest_points<kLanes>(points, aim, inverse + j * kLanes, zero + j * kLanes, best);
+    for (int l = 0; l < kLanes; l++) {
+      const int64_t at = j * kLanes + l;
+      const float c = best[l];
       d[l] = scale[at] * (c - code[at]);
       code[at] = c;
       delta[at] += d[l];
@@ -88,10 +92,10 @@ class ChainGradient {
 // The same descent for one row of a chain. g: its gradient, kept up to date.
 QZ_SIMD_CLONES
 void descend_row(float* g, const float* h, int64_t ld, int64_t width, const float* scale, const float* inverse,
-                 const float* zero, float max_code, float* code, float* delta) {
+                 const float* zero, const Points& points, float* code, float* delta) {
   for (int64_t j = 0; j < width; j++) {
     const float value = scale[j] * (code[j] - zero[j]);
-    const float c = nearest_code(value + g[j] / h[j * ld + j], inverse[j], zero[j], max_code);
+    const float c = nearest_point(points, value + g[j] / h[j * ld + j], inverse[j], zero[j]);
     if (c == code[j]) continue;
     const float d = scale[j] * (c - code[j]);
     code[j] = c;
@@ -103,7 +107,7 @@ void descend_row(float* g, const float* h, int64_t ld, int64_t width, const floa
 
 // All rows of a chain; tiles are [rows][width]. p: (T - Q) H, kept up to date.
 Status descend_chain(const Context& context, MatrixView weight, float* p, const float* h, int64_t ld, int64_t width,
-                     const float* scale, const float* inverse, const float* zero, float max_code, float* code,
+                     const float* scale, const float* inverse, const float* zero, const Points& points, float* code,
                      float* delta) {
   ChainGradient gradient(context, weight, p, width);
   std::vector<float> moved(static_cast<size_t>(width));
@@ -111,7 +115,7 @@ Status descend_chain(const Context& context, MatrixView weight, float* p, const 
     QZ_ASSIGN(float* const g, gradient.row(r));
     for (int64_t j = 0; j < width; j++) moved[static_cast<size_t>(j)] = -g[j];
     const int64_t at = r * width;
-    descend_row(g, h, ld, width, scale + at, inverse + at, zero + at, max_code, code + at, delta + at);
+    descend_row(g, h, ld, width, scale + at, inverse + at, zero + at, points, code + at, delta + at);
     for (int64_t j = 0; j < width; j++) moved[static_cast<size_t>(j)] += g[j];
     gradient.move(r, moved.data());
   }
@@ -121,18 +125,18 @@ Status descend_chain(const Context& context, MatrixView weight, float* p, const 
 class Refiner {
  public:
   Refiner(const Context& context, MatrixView target, const HessianFactor& factor, const RowMetric& metric,
-          const Scheme& scheme, Grid* grid, std::vector<uint8_t>* codes, Progress* progress)
+          const Lattice& lattice, Grid* grid, std::vector<uint8_t>* codes, Progress* progress)
       : context_(context),
         target_(target),
         factor_(factor),
         metric_(metric),
-        scheme_(scheme),
+        lattice_(lattice),
         grid_(grid),
         codes_(codes),
         progress_(progress),
         rows_(target.rows),
         cols_(target.cols),
-        size_(scheme.group_size(target.cols)),
+        size_(lattice.group),
         gradient_(rows_, cols_) {}
 
   Status start() {
@@ -150,7 +154,11 @@ class Refiner {
       const int64_t stop = size_ >= kBlock ? end : std::min(cols_, c + kBlock / size_ * size_);
       open(c, stop);
       if (refit)
-        for (int64_t c0 = c; c0 < stop; c0 += size_) QZ_TRY(refit_group(c0 / size_, c0, std::min(size_, cols_ - c0)));
+        for (int64_t c0 = c; c0 < stop; c0 += size_) {
+          QZ_TRY(refit_group(c0 / size_, c0, std::min(size_, cols_ - c0), false));
+          if (lattice_.offset != BlockOffset::kNone)
+            QZ_TRY(refit_group(c0 / size_, c0, std::min(size_, cols_ - c0), true));
+        }
       for (int64_t c0 = c; c0 < stop; c0 += kBlock) QZ_TRY(descend(c0, std::min(kBlock, stop - c0)));
       QZ_TRY(close(last));
       c = stop;
@@ -163,7 +171,7 @@ class Refiner {
   size_t grid_at(int64_t r, int64_t c) const { return static_cast<size_t>(grid_->at(r, c / size_)); }
   float value(int64_t r, int64_t c) const {
     const size_t g = grid_at(r, c);
-    return grid_->scale[g] * (static_cast<float>((*codes_)[code_at(r, c)]) - grid_->zero[g]);
+    return grid_->scale[g] * (lattice_.points.of((*codes_)[code_at(r, c)]) - grid_->zero[g]);
   }
   uint32_t tasks() const {
     return static_cast<uint32_t>(metric_.identity() ? ceil_div(rows_, kLanes)
@@ -203,14 +211,14 @@ class Refiner {
                    gradient_.data() + from, cols_, progress_);
   }
 
-  Status refit_group(int64_t g, int64_t c0, int64_t width);
+  Status refit_group(int64_t g, int64_t c0, int64_t width, bool offset);
   Status descend(int64_t c0, int64_t width);
 
   const Context& context_;
   const MatrixView target_;
   const HessianFactor& factor_;
   const RowMetric& metric_;
-  const Scheme& scheme_;
+  const Lattice& lattice_;
   Grid* grid_;
   std::vector<uint8_t>* codes_;
   Progress* progress_;
@@ -220,13 +228,16 @@ class Refiner {
   int64_t begin_ = 0, end_ = 0;
 };
 
-// Scales of group g, row by row: the minimum of the quadratic along d = codes - zero, rounded to what can be stored,
-// taken if lower.
-Status Refiner::refit_group(int64_t g, int64_t c0, int64_t width) {
+// Scales of group g, row by row: the minimum of the quadratic along d = points - zero, rounded to what can be stored,
+// taken if lower. Where groups have an offset of their own, zero * scale, it stands still meanwhile (d = points) and
+// has its turn with d = -1.
+Status Refiner::refit_group(int64_t g, int64_t c0, int64_t width, bool offset) {
+  const bool zeros = lattice_.offset == BlockOffset::kNone;  // zero points stand still, not offsets
   Matrix direction(rows_, width), along(rows_, width);
   for (int64_t r = 0; r < rows_; r++) {
-    const float zero = grid_->zero[static_cast<size_t>(grid_->at(r, g))];
-    for (int64_t j = 0; j < width; j++) direction.row(r)[j] = static_cast<float>((*codes_)[code_at(r, c0 + j)]) - zero;
+    const float zero = zeros ? grid_->zero[static_cast<size_t>(grid_->at(r, g))] : 0;
+    for (int64_t j = 0; j < width; j++)
+      direction.row(r)[j] = offset ? -1 : lattice_.points.of((*codes_)[code_at(r, c0 + j)]) - zero;
   }
   QZ_TRY(gemm_nn(context_, direction.view(), {factor_.h.row(c0) + c0, width, width, cols_}, 1.0f, along.data(), width,
                  progress_));
@@ -237,22 +248,27 @@ Status Refiner::refit_group(int64_t g, int64_t c0, int64_t width) {
     }
   };
   // Moving by d changes the loss by -2 d num + d^2 den; rounding to the stored type may spoil the gain.
-  auto change = [&](float old, double num, double den) {
-    if (!(den > 0)) return 0.0f;
-    const float fitted = storable_scale(old + static_cast<float>(num / den), scheme_.scale), ratio = fitted / old;
+  auto change = [&](size_t at, double num, double den) {
+    const float scale = grid_->scale[at], old = offset ? grid_->zero[at] * scale : scale;
+    if (!(den > 0) || std::fabs(scale) <= kNoScale) return 0.0f;
+    const float aim = old + static_cast<float>(num / den);
+    const float fitted = offset ? lattice_.nearest_offset(at, aim) : lattice_.nearest_scale(at, aim);
     const double d = static_cast<double>(fitted) - static_cast<double>(old);
+    const float ratio = offset ? 1 : fitted / old;
     return ratio >= kLeastRatio && ratio <= kMostRatio && d * d * den < 2 * d * num ? fitted - old : 0.0f;
   };
   auto apply = [&](int64_t r, float by) {
     const size_t at = static_cast<size_t>(grid_->at(r, g));
-    grid_->scale[at] += by;
+    const float held = grid_->zero[at] * grid_->scale[at] + (offset ? by : 0);
+    if (!offset) grid_->scale[at] += by;
     grid_->inverse[at] = 1 / grid_->scale[at];
+    if (!zeros && by != 0) grid_->zero[at] = held / grid_->scale[at];
     for (int64_t j = 0; j < width; j++) direction.row(r)[j] *= by;
   };
-  if (scheme_.group == kGroupTensor) {  // one scale for all rows; the metric between rows is left out
+  if (lattice_.one_scale) {  // one scale for all rows; the metric between rows is left out
     double num = 0, den = 0;
     for (int64_t r = 0; r < rows_; r++) products(r, gradient_.row(r) + c0, &num, &den);
-    const float by = change(grid_->scale[0], num, den);
+    const float by = change(0, num, den);
     for (int64_t r = 0; r < rows_; r++) apply(r, by);
     return subtract(direction, c0);
   }
@@ -272,7 +288,7 @@ Status Refiner::refit_group(int64_t g, int64_t c0, int64_t width) {
       }
       double num = 0, den = 0;
       products(row_of(task, r), gradient, &num, &den);
-      const float by = change(grid_->scale[static_cast<size_t>(grid_->at(row_of(task, r), g))], num, den);
+      const float by = change(static_cast<size_t>(grid_->at(row_of(task, r), g)), num, den);
       if (chain) {
         float* move = along.row(row_of(task, r));  // not read again
         for (int64_t j = 0; j < width; j++) move[j] *= -by;
@@ -288,7 +304,7 @@ Status Refiner::refit_group(int64_t g, int64_t c0, int64_t width) {
 
 Status Refiner::descend(int64_t c0, int64_t width) {
   Matrix delta(rows_, width);
-  const float max_code = static_cast<float>(scheme_.max_code());
+  const Points& points = lattice_.points;
   const auto work = [&](uint32_t task, uint32_t) -> Status {
     const bool lanes = metric_.identity();
     const int64_t count = row_count(task), rows = lanes ? kLanes : count;
@@ -303,18 +319,18 @@ Status Refiner::descend(int64_t c0, int64_t width) {
         scale[at(r, j)] = grid_->scale[s];
         inverse[at(r, j)] = grid_->inverse[s];
         zero[at(r, j)] = grid_->zero[s];
-        code[at(r, j)] = static_cast<float>((*codes_)[code_at(row_of(task, r), c0 + j)]);
+        code[at(r, j)] = points.of((*codes_)[code_at(row_of(task, r), c0 + j)]);
       }
     const float* h = factor_.h.row(c0) + c0;
     if (lanes)
-      descend_lanes(g, h, cols_, width, scale, inverse, zero, max_code, code, moved);
+      descend_lanes(g, h, cols_, width, scale, inverse, zero, points, code, moved);
     else
       QZ_TRY(descend_chain(context_, metric_.chains[task].weight.view(), g, h, cols_, width, scale, inverse, zero,
-                           max_code, code, moved));
+                           points, code, moved));
     for (int64_t r = 0; r < count; r++)
       for (int64_t j = 0; j < width; j++) {
         delta.row(row_of(task, r))[j] = moved[at(r, j)];
-        (*codes_)[code_at(row_of(task, r), c0 + j)] = static_cast<uint8_t>(code[at(r, j)]);
+        (*codes_)[code_at(row_of(task, r), c0 + j)] = points.code(code[at(r, j)]);
       }
     return Status();
   };
@@ -325,10 +341,10 @@ Status Refiner::descend(int64_t c0, int64_t width) {
 }  // namespace
 
 Status refine(const Context& context, MatrixView target, const HessianFactor& factor, const RowMetric& metric,
-              const Scheme& scheme, int32_t sweeps, bool refit, Grid* grid, std::vector<uint8_t>* codes,
+              const Lattice& lattice, int32_t sweeps, bool refit, Grid* grid, std::vector<uint8_t>* codes,
               Progress* progress) {
   if (sweeps <= 0) return {};
-  Refiner refiner(context, target, factor, metric, scheme, grid, codes, progress);
+  Refiner refiner(context, target, factor, metric, lattice, grid, codes, progress);
   QZ_TRY(refiner.start());
   for (int32_t i = 0; i < sweeps; i++) QZ_TRY(refiner.sweep(refit, i + 1 == sweeps));
   return {};

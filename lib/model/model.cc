@@ -6,6 +6,7 @@
 
 #include "io/repository.h"
 #include "model/biases.h"
+#include "model/gguf.h"
 #include "model/layout.h"
 
 namespace qz {
@@ -96,7 +97,7 @@ std::shared_ptr<const Json> load_report(const Context& context, const std::strin
 // quantization_config of config.json, or quantize_config.json, which is all that old GPTQ tools wrote; null when there
 // is neither. *file: where it was found.
 Result<Json> read_quantization(const Context& context, const Checkpoint& checkpoint, std::string* file) {
-  *file = checkpoint.dir() + "/config.json";
+  *file = checkpoint.config_path();
   const auto it = checkpoint.config().find("quantization_config");
   if (it != checkpoint.config().end() && !it->is_null()) {
     if (!it->is_object()) return error(Code::kBadFile, "%s: quantization_config must be an object", file->c_str());
@@ -118,9 +119,14 @@ Result<std::shared_ptr<const Model>> Model::open(ContextPtr context, const std::
   auto model = std::make_shared<Model>();
   model->context_ = std::move(context);
   const Context& ctx = *model->context_;
-  QZ_ASSIGN(model->checkpoint_, Checkpoint::open(ctx, dir, options.config_only));
+  QZ_ASSIGN(const std::string gguf, find_gguf(dir));
+  if (gguf.empty()) {
+    QZ_ASSIGN(model->checkpoint_, Checkpoint::open(ctx, dir, options.config_only));
+  } else {
+    QZ_ASSIGN(model->checkpoint_, open_gguf(ctx, dir, gguf, options.config_only));
+  }
   const Json& config = model->checkpoint_->config();
-  const std::string file = dir + "/config.json";
+  const std::string& file = model->checkpoint_->config_path();
   if (!config.is_object()) return error(Code::kBadFile, "%s: must be an object", file.c_str());
   // Of a multimodal model the language model can be judged from its configuration; its tensors are not read.
   const Json& text = options.config_only ? text_part(config) : config;
@@ -138,7 +144,7 @@ Result<std::shared_ptr<const Model>> Model::open(ContextPtr context, const std::
     model->config_.dtype = embed != nullptr ? embed->dtype : DType::kF32;
   }
   model->index_modules();
-  model->report_ = load_report(ctx, dir);
+  if (gguf != dir) model->report_ = load_report(ctx, dir);  // a file alone has none
   return std::shared_ptr<const Model>(std::move(model));
 }
 

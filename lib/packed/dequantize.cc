@@ -9,8 +9,6 @@
 namespace qz {
 namespace {
 
-constexpr int64_t kMostElements = 256;  // of any block code
-
 QZ_SIMD_CLONES
 void integers(const uint8_t* codes, int64_t n, float zero, float scale, float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = (static_cast<float>(codes[i]) - zero) * scale;
@@ -60,9 +58,9 @@ void decode_blocks(const BlockCode& block, const QMatrix& q, int64_t r, int64_t 
   for (int64_t c = c0; c < c1;) {
     const int64_t b = c / size, begin = b * size, end = std::min(c1, begin + size);
     if (c == begin && end == begin + size) {
-      block.decode(row + b * block.bytes, out + (c - c0));
+      decode_block(block, row + b * block.bytes, out + (c - c0));
     } else {
-      block.decode(row + b * block.bytes, whole);
+      decode_block(block, row + b * block.bytes, whole);
       std::copy(whole + (c - begin), whole + (end - begin), out + (c - c0));
     }
     c = end;

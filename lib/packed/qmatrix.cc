@@ -109,6 +109,12 @@ Status check_qmatrix(const QMatrix& q) {
     return error(Code::kInvalidArgument, "matrix: zero point %d, expected at most %d", most, s.max_code());
   for (size_t i = 0; s.code == CodeKind::kFp8 && i < q.codes.size(); ++i)
     if ((q.codes[i] & 127) == 127) return error(Code::kInvalidArgument, "matrix: code %zu is not a number", i);
+  if (const BlockCode* block = find_block_code(s.code)) {
+    int64_t wrong = 0;
+    if (!finite_blocks(*block, q.codes.data(), q.rows * q.cols / block->elements, &wrong))
+      return error(Code::kInvalidArgument, "matrix: the scale of block %lld is not finite",
+                   static_cast<long long>(wrong));
+  }
   QZ_TRY(check_finite("scale", q.scales));
   QZ_TRY(check_finite("zero point", q.float_zeros));
   QZ_TRY(check_nested(q, scales));

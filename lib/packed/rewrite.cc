@@ -85,53 +85,59 @@ Result<QMatrix> rewrite_llm_int8(const QMatrix& q, const Scheme& to) {
   return out;
 }
 
-// Blocks of 32 with one f16 scale and codes around the middle.
-bool simple_block(const Scheme& s, int32_t* bits) {
+// Blocks whose only scale is one F16 number, on a uniform grid: integers in groups. Null otherwise.
+const BlockCode* simple_block(const Scheme& s) {
   const BlockCode* block = find_block_code(s.code);
-  if (!block || (block->ggml_type != 2 && block->ggml_type != 8)) return false;
-  *bits = block->bits;
-  return true;
+  return block && block->uniform && block->part == block->elements ? block : nullptr;
 }
 
-float read_scale(const uint8_t* block) { return f16_to_f32(static_cast<uint16_t>(block[0] | block[1] << 8)); }
+// The integers that a simple block could be: 4-bit codes with an offset are asymmetric where the offset is a multiple
+// of the scale.
+Scheme grid_of(const BlockCode& block, DType scale) {
+  return {CodeKind::kInt, block.bits, block.elements, block.offset == BlockOffset::kNone, scale};
+}
 
 Result<QMatrix> from_blocks(const QMatrix& q, const Scheme& to) {
-  const BlockCode& block = *find_block_code(q.scheme.code);
+  const BlockCode& block = *simple_block(q.scheme);
   QMatrix out;
   out.rows = q.rows;
   out.cols = q.cols;
-  out.scheme = to;
-  const int64_t half = block.elements / 2;
+  out.scheme = grid_of(block, to.scale);
   for (int64_t b = 0; b < q.rows * q.cols / block.elements; ++b) {
-    const uint8_t* at = q.codes.data() + b * block.bytes;
-    const float scale = read_scale(at);
-    if (!std::isfinite(scale)) return changes(q.scheme, to, "a scale is not finite");
-    out.scales.push_back(scale);
-    for (int64_t j = 0; j < block.elements; ++j)
-      out.codes.push_back(to.bits == 8 ? static_cast<uint8_t>(at[2 + j] + 128)
-                                       : static_cast<uint8_t>(j < half ? at[2 + j] & 15 : at[2 + j - half] >> 4));
+    BlockFields f;
+    block.unpack(q.codes.data() + b * block.bytes, &f);
+    if (!std::isfinite(f.d) || !std::isfinite(f.dmin)) return changes(q.scheme, to, "a scale is not finite");
+    out.scales.push_back(f.d);
+    out.codes.insert(out.codes.end(), f.codes, f.codes + block.elements);
+    if (block.offset == BlockOffset::kNone) continue;
+    // w = code d + m is (code - zero) d only if m is a whole number of steps; the two ways to compute it then agree.
+    const float zero = f.dmin == 0 ? 0 : -f.dmin / f.d;
+    if (!(zero >= 0 && zero <= static_cast<float>(out.scheme.max_code())) || std::trunc(zero) != zero)
+      return changes(q.scheme, to, "an offset is not a whole number of steps within the codes");
+    out.zeros.push_back(static_cast<uint8_t>(zero));
   }
   return out;
 }
 
 Result<QMatrix> to_blocks(const QMatrix& q, const Scheme& to) {
-  const BlockCode& block = *find_block_code(to.code);
-  Scheme narrow = {CodeKind::kInt, block.bits, block.elements, true, q.scheme.scale};
-  QZ_ASSIGN(const QMatrix grid, rewrite_integers(q, narrow));
+  const BlockCode& block = *simple_block(to);
+  QZ_ASSIGN(const QMatrix grid, rewrite_integers(q, grid_of(block, q.scheme.scale)));
   QMatrix out;
   out.rows = q.rows;
   out.cols = q.cols;
   out.scheme = to;
-  const int64_t half = block.elements / 2;
+  out.codes.resize(grid.scales.size() * static_cast<size_t>(block.bytes));
   for (size_t b = 0; b < grid.scales.size(); ++b) {
-    const uint16_t scale = f32_to_f16(grid.scales[b]);
-    if (f16_to_f32(scale) != grid.scales[b]) return changes(q.scheme, to, "a scale is not exact in F16");
-    const uint8_t* codes = grid.codes.data() + b * static_cast<size_t>(block.elements);
-    out.codes.push_back(static_cast<uint8_t>(scale & 255));
-    out.codes.push_back(static_cast<uint8_t>(scale >> 8));
-    for (int64_t j = 0; j < (block.bits == 8 ? block.elements : half); ++j)
-      out.codes.push_back(block.bits == 8 ? static_cast<uint8_t>(codes[j] - 128)
-                                          : static_cast<uint8_t>(codes[j] | codes[j + half] << 4));
+    BlockFields f;
+    f.d = grid.scales[b];
+    f.scales[0] = 1;
+    f.dmin = grid.zeros.empty() ? 0 : -static_cast<float>(grid.zeros[b]) * f.d;
+    f.mins[0] = -1;
+    if (round_to(f.d, DType::kF16) != f.d) return changes(q.scheme, to, "a scale is not exact in F16");
+    if (round_to(f.dmin, DType::kF16) != f.dmin)
+      return changes(q.scheme, to, "an offset, which is minus the zero point times the scale, is not exact in F16");
+    std::copy_n(grid.codes.data() + b * static_cast<size_t>(block.elements), block.elements, f.codes);
+    block.pack(f, out.codes.data() + b * static_cast<size_t>(block.bytes));
   }
   return out;
 }
@@ -146,9 +152,8 @@ std::vector<Scheme> rewritings(const Scheme& from, int64_t cols) {
     if (check_consistent(s).ok() && std::find(out.begin(), out.end(), s) == out.end()) out.push_back(s);
   };
   Scheme base = from;
-  int32_t bits = 0;
-  if (simple_block(from, &bits)) {
-    base = {CodeKind::kInt, bits, 32, true};
+  if (const BlockCode* block = simple_block(from)) {
+    base = grid_of(*block, from.scale);
     add(base);
   } else if (from.code == CodeKind::kLlmInt8) {
     add({CodeKind::kInt, 8, kGroupRow, true});
@@ -169,7 +174,7 @@ std::vector<Scheme> rewritings(const Scheme& from, int64_t cols) {
     }
   if (base.activations != Activations::kNone) return out;
   for (const BlockCode& block : block_codes())
-    if (Scheme s = block_scheme(block); simple_block(s, &bits) && bits == base.bits && cols % s.group == 0) add(s);
+    if (const Scheme s = block_scheme(block); simple_block(s) && block.bits == base.bits && cols % s.group == 0) add(s);
   if (base.bits == 8) add({CodeKind::kLlmInt8, 8, kGroupRow, true});
   return out;
 }
@@ -185,16 +190,16 @@ Result<QMatrix> rewrite(const QMatrix& q, const Scheme& to) {
     return out;
   }
   if (from.activations != to.activations) return changes(from, to, "what happens to the inputs would change");
-  int32_t bits = 0;
   if (is_integer_row(from) && is_integer_row(to) && from.bits == to.bits) return rewrite_integers(q, to);
   if (is_integer_row(from) && from.bits == 8 && from.group == kGroupRow && from.symmetric &&
       to.code == CodeKind::kLlmInt8)
     return rewrite_llm_int8(q, to);
   if (from.code == CodeKind::kLlmInt8 && is_integer_row(to) && to.bits == 8 && to.group == kGroupRow && to.symmetric)
     return rewrite_llm_int8(q, to);
-  if (is_integer_row(from) && simple_block(to, &bits) && from.bits == bits) return to_blocks(q, to);
-  if (simple_block(from, &bits) && is_integer_row(to)) {
-    QZ_ASSIGN(const QMatrix grid, from_blocks(q, {CodeKind::kInt, bits, 32, true, to.scale}));
+  if (const BlockCode* block = simple_block(to); block && is_integer_row(from) && from.bits == block->bits)
+    return to_blocks(q, to);
+  if (const BlockCode* block = simple_block(from); block && is_integer_row(to) && to.bits == block->bits) {
+    QZ_ASSIGN(const QMatrix grid, from_blocks(q, to));
     return rewrite_integers(grid, to);
   }
   return changes(from, to, "the codes stand for other numbers");

@@ -175,9 +175,10 @@ Result<std::vector<LoadFinding>> check_model(const Model& model, const LoadTarge
       q.modules[i].g_idx = stored->g_idx;
     }
   QZ_ASSIGN(std::vector<LoadFinding> out, check_loading(q));
-  QZ_ASSIGN(const Repository repository, Repository::open(model.checkpoint()->dir()));
-  check_stray(repository, target, &out);
-  check_tokenizer(repository, target, &out);
+  if (const auto repository = Repository::open(model.checkpoint()->dir()); repository.ok()) {  // else it is one file
+    check_stray(*repository, target, &out);
+    check_tokenizer(*repository, target, &out);
+  }
   check_types(model, &out);
   check_parts(model, &out);
   check_metadata(model, target, &out);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "method/block_gptq.h"
 #include "method/clip.h"
 #include "method/gptq.h"
 #include "method/hqq.h"
@@ -70,10 +71,12 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
     if (factor.ok()) {
       const HessianFactor& f = **factor;
       QZ_ASSIGN(const RowMetric rows, make_row_metric(context, metric, plan.gptq.metric_ridge));
-      auto solved =
-          plan.scheme.is_grid()
-              ? gptq(context, weight, f, stage->stats(), held, plan.scheme, plan.gptq, rows, format.min_zero, progress)
-              : table_gptq(context, weight, f, stage->stats(), held, plan.scheme, plan.gptq, progress);
+      const StageStats& stats = stage->stats();
+      auto solved = plan.scheme.is_block()
+                        ? block_gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, rows, progress)
+                    : plan.scheme.is_grid()
+                        ? gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, rows, format.min_zero, progress)
+                        : table_gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, progress);
       if (!solved.ok()) return solved.status().with_prefix(module.name);
       q = std::move(solved->q);
       report.order = plan.gptq.order;

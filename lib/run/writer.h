@@ -21,31 +21,36 @@ struct WriteOptions {
 
 class ModelWriter {
  public:
-  // Lays out `target` for source's tensors with the modules of `summary` in `format`; fails before any work (target
-  // exists, no room, busy). Tensors that no module owns are copied byte by byte at finish().
+  // Lays out `target` for source's tensors with the modules of `summary` in the format of `options`; fails before any
+  // work (target exists, no room, busy). Tensors that no module owns are copied at finish(). A directory of safetensors
+  // (directory_writer.cc), or one with a GGUF file (gguf_writer.cc).
   static Result<std::unique_ptr<ModelWriter>> create(const Model& source, const PlanSummary& summary,
                                                      const std::string& target, const WriteOptions& options);
+  virtual ~ModelWriter() = default;
   // Bytes of one module's parts as stored.
-  uint64_t module_bytes(size_t module) const;
-  Status write_matrix(size_t module, const QMatrix& matrix);
+  virtual uint64_t module_bytes(size_t module) const = 0;
+  virtual Status write_matrix(size_t module, const QMatrix& matrix) = 0;
   // A module that stays or becomes plain, in the checkpoint's dtype, when it has no bytes to copy (kPlain from codes).
-  Status write_dense(size_t module, const Matrix& weight);
+  virtual Status write_dense(size_t module, const Matrix& weight) = 0;
   // This tensor gets other values than the source's when the rest is copied.
   void replace(const std::string& name, std::vector<float> values) { changed_[name] = std::move(values); }
-  // Copies the rest, writes config.json, side files and the report (its "files" are filled in), publishes the
+  // Copies the rest, writes the configuration, side files and the report (its "files" are filled in), publishes the
   // directory.
-  Status finish(Json report, Progress* progress);
+  virtual Status finish(Json report, Progress* progress) = 0;
 
- private:
-  ModelWriter() = default;
-  const Model* source_ = nullptr;
-  const Format* format_ = nullptr;  // null: plain
-  PlanSummary summary_;
+ protected:
   Vectors changed_;
-  std::vector<std::string> copies_;  // tensors to pass through
-  std::vector<size_t> unstacked_;    // modules that stay plain but leave a tensor that others share
-  std::unique_ptr<StagingDir> staging_;
-  std::unique_ptr<ShardWriter> shards_;
 };
+
+Result<std::unique_ptr<ModelWriter>> create_directory_writer(const Model& source, const PlanSummary& summary,
+                                                             const std::string& target, const WriteOptions& options);
+// kUnsupported: a model that llama.cpp has no like of.
+Result<std::unique_ptr<ModelWriter>> create_gguf_writer(const Model& source, const PlanSummary& summary,
+                                                        const std::string& target, const WriteOptions& options);
+
+// What every writer does at the end: side files, the report with the hashes of `files`, the last chance to cancel, the
+// new name.
+Status publish(const Model& source, const std::vector<ShardHash>& files, Json report, StagingDir* staging,
+               Progress* progress);
 
 }  // namespace qz

@@ -1,6 +1,7 @@
 // Bad input, one defect at a time: each is refused with the right status and with words of its own, in one line, and
 // leaves nothing behind. Rows are named after the threat list: ST safetensors, IX index, FS files, CF configuration,
-// QC quantization_config, QT packed tensors, RN weights and runs, CA calibration, PL plans, OT output targets, RP
+// QC quantization_config, QT packed tensors, GG GGUF
+// files, RN weights and runs, CA calibration, PL plans, OT output targets, RP
 // reports.
 #include <gtest/gtest.h>
 
@@ -21,6 +22,7 @@ Cases all_cases() {
   add_config_cases(&cases);
   add_family_cases(&cases);
   add_packed_cases(&cases);
+  add_gguf_cases(&cases);
   add_run_cases(&cases);
   add_token_cases(&cases);
   add_plan_cases(&cases);
@@ -79,8 +81,9 @@ TEST(Hostile, EachDefectIsRefusedInItsOwnWords) {
 
 // The originals that the cases break are good: a case must not pass because everything is refused.
 TEST(Hostile, TheOriginalsAreAccepted) {
-  for (const char* name : {"models/llama-tied", "models/qwen2-bias-2shards", "models/opt-pre-ln",
-                           "quantized/qwen2-128-ct-w4a16-g128", "quantized/qwen2-128-gptq-4bit-sym-g64-descact"}) {
+  for (const char* name :
+       {"models/llama-tied", "models/qwen2-bias-2shards", "models/opt-pre-ln", "quantized/qwen2-128-ct-w4a16-g128",
+        "quantized/qwen2-128-gptq-4bit-sym-g64-descact", "quantized/llama-128-gguf-q4_0"}) {
     SCOPED_TRACE(name);
     Place place;
     const ModelFiles files = ModelFiles::golden(name);

@@ -23,10 +23,11 @@ ModelFiles ModelFiles::load(const std::string& dir) {
   ModelFiles model;
   for (const auto& entry : std::filesystem::directory_iterator(dir)) {
     const std::string name = entry.path().filename();
-    if (name.find(".safetensors") == std::string::npos && entry.path().extension() != ".json") continue;
+    const std::string end = entry.path().extension();
+    if (name.find(".safetensors") == std::string::npos && end != ".json" && end != ".gguf") continue;
     model.files[name] = qz::slurp(entry.path());
   }
-  EXPECT_TRUE(model.files.count("config.json")) << dir;
+  EXPECT_TRUE(model.files.count("config.json") || model.files.count("model.gguf")) << dir;
   return model;
 }
 

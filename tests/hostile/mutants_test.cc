@@ -84,6 +84,7 @@ class Mutants : public ::testing::Test {
     quantize("w3g32", QZ_FORMAT_GPTQ);
     quantize("w8a", QZ_FORMAT_GPTQ_V2);
     quantize("w4tensora", QZ_FORMAT_COMPRESSED);
+    quantize("q4_0", QZ_FORMAT_GGUF);
   }
 
   void save_in_shards() {
@@ -176,10 +177,22 @@ class Mutants : public ::testing::Test {
 
   bool directory(Mutator* random) {
     const Base& base = bases_[random->below(bases_.size())];
-    const std::string& name = base.names[random->below(base.names.size())];
+    return file(random, base, base.names[random->below(base.names.size())]);
+  }
+
+  // Mostly the header: the data is what most of the bytes are.
+  std::string damaged_gguf(Mutator* random, const std::string& bytes) {
+    if (random->one_in(8)) return random->damage(bytes, false);
+    const size_t header = bytes.find("blk.0.ffn_down.weight") + 64;
+    return random->damage(bytes.substr(0, header), false) + bytes.substr(header);
+  }
+
+  bool file(Mutator* random, const Base& base, const std::string& name) {
     const std::string& bytes = base.files.files.at(name);
     std::string mutant = bytes;
-    if (name.find(".safetensors") == std::string::npos || name == kIndex) {
+    if (name.find(".gguf") != std::string::npos) {
+      mutant = damaged_gguf(random, bytes);
+    } else if (name.find(".safetensors") == std::string::npos || name == kIndex) {
       mutant = random->damage(bytes, true);
     } else if (random->one_in(4)) {
       mutant = random->damage(bytes, false);
@@ -268,6 +281,20 @@ TEST_F(Mutants, AreAcceptedOrRefused) {
   // Damage that is always refused, or never, would test little.
   EXPECT_GT(accepted, mutant_count / 20);
   EXPECT_LT(accepted, mutant_count / 2);
+}
+
+// The same of one container, as many again.
+TEST_F(Mutants, OfGguf) {
+  uint64_t accepted = 0;
+  for (uint64_t i = 1; i <= mutant_count && !HasFailure(); ++i) {
+    SCOPED_TRACE("mutant " + std::to_string(i));
+    Mutator random(i);
+    accepted += file(&random, bases_.back(), "model.gguf");
+  }
+  std::printf("mutants of GGUF: %llu, of which %llu accepted\n", static_cast<unsigned long long>(mutant_count),
+              static_cast<unsigned long long>(accepted));
+  EXPECT_GT(accepted, mutant_count / 50);
+  EXPECT_LT(accepted, mutant_count * 3 / 4);
 }
 
 }  // namespace

@@ -83,6 +83,7 @@ void add_index_cases(Cases* cases);
 void add_config_cases(Cases* cases);
 void add_family_cases(Cases* cases);
 void add_packed_cases(Cases* cases);
+void add_gguf_cases(Cases* cases);
 void add_run_cases(Cases* cases);
 void add_token_cases(Cases* cases);
 void add_plan_cases(Cases* cases);

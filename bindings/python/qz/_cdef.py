@@ -1,14 +1,393 @@
 # Written by `./dev gen` from include/qz; do not edit.
-"""The C declarations of libqz 0.1.0, for cffi's ABI mode: `ffi` knows every type, `ffi.dlopen` every function and constant."""
+"""The C declarations of libqz 0.1.0, for cffi's ABI mode."""
+
 VERSION = (0, 1, 0)
 
-import _cffi_backend
-
-ffi = _cffi_backend.FFI('qz._cdef',
-    _version = 0x2601,
-    _types = b'\x00\x00\x06\x0D\x00\x00\x15\x01\x00\x00\x00\x0F\x00\x00\x06\x0D\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x01\x31\x03\x00\x01\x64\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x01\x4A\x03\x00\x00\x01\x03\x00\x00\x1C\x01\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x0A\x11\x00\x01\x58\x03\x00\x00\x17\x01\x00\x00\x17\x01\x00\x00\x18\x01\x00\x01\x00\x03\x00\x01\x68\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x01\x4A\x03\x00\x00\x06\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x18\x11\x00\x00\x17\x01\x00\x00\x0B\x03\x00\x00\x0C\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x01\x4C\x03\x00\x00\x06\x11\x00\x00\x06\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x01\x4C\x03\x00\x01\x31\x03\x00\x00\x1C\x01\x00\x00\x1F\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x27\x11\x00\x00\x06\x11\x00\x00\x0A\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x27\x11\x00\x00\x06\x11\x00\x01\x5A\x03\x00\x01\x1C\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x27\x11\x00\x00\x15\x01\x00\x01\x64\x03\x00\x00\x17\x01\x00\x00\x17\x01\x00\x01\x5E\x03\x00\x00\x1C\x01\x00\x00\xCA\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x27\x11\x00\x00\x2F\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x27\x11\x00\x01\x57\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x27\x11\x00\x01\x66\x03\x00\x01\x61\x03\x00\x00\x4B\x11\x00\x00\x3F\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x27\x11\x00\x00\x1C\x01\x00\x01\x4F\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x27\x11\x00\x00\x1C\x01\x00\x00\x13\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x01\x4D\x03\x00\x00\x22\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x01\x56\x03\x00\x00\x28\x11\x00\x00\x1C\x01\x00\x00\x1F\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x28\x11\x00\x00\x1C\x01\x00\x00\x1F\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x06\x11\x00\x00\x28\x11\x00\x00\x1C\x01\x00\x00\x1F\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x06\x11\x00\x01\x63\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x06\x11\x00\x00\x1C\x01\x00\x00\xD4\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x15\x01\x00\x00\x28\x11\x00\x00\x1C\x01\x00\x00\x1F\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x17\x01\x00\x00\xEC\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x18\x11\x00\x00\x3A\x11\x00\x01\x54\x03\x00\x01\x62\x03\x00\x00\x35\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x01\x4B\x03\x00\x00\x28\x11\x00\x00\x1C\x01\x00\x00\x1F\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x5F\x11\x00\x00\x28\x11\x00\x00\x1C\x01\x00\x00\x1F\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x5F\x11\x00\x01\x4F\x03\x00\x00\x15\x01\x00\x01\x52\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x5F\x11\x00\x01\x55\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x10\x11\x00\x00\x18\x11\x00\x01\x51\x03\x00\x01\x50\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x01\x59\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x7A\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x3A\x11\x00\x00\x8D\x11\x00\x00\x35\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x1C\x01\x00\x01\x5B\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x10\x11\x00\x00\x1C\x01\x00\x01\x5C\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x01\x5D\x03\x00\x00\x15\x01\x00\x01\x5E\x03\x00\x00\x1F\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x01\x5D\x03\x00\x00\x4B\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x01\x5F\x03\x00\x00\x06\x11\x00\x00\x4C\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x01\x5F\x03\x00\x00\x28\x11\x00\x00\x1C\x01\x00\x00\x1F\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\xD9\x11\x00\x00\x18\x11\x00\x00\x8D\x11\x00\x00\x35\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\xD9\x11\x00\x00\x92\x11\x00\x00\x28\x11\x00\x00\x1C\x01\x00\x00\x1F\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x01\x65\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\xEC\x11\x00\x00\x0B\x11\x00\x00\x1C\x01\x00\x01\x53\x03\x00\x00\xFC\x03\x00\x00\x15\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\xEC\x11\x00\x00\x0B\x11\x00\x00\x1C\x01\x00\x00\x4B\x11\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x15\x11\x00\x00\x15\x01\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x15\x11\x00\x01\x60\x03\x00\x00\x00\x0F\x00\x00\x01\x0D\x00\x00\x15\x11\x00\x00\x15\x11\x00\x01\x2C\x03\x00\x00\x16\x01\x00\x00\x00\x0F\x00\x00\x11\x0D\x00\x00\x18\x11\x00\x00\x00\x0F\x00\x00\x0C\x0D\x00\x00\x27\x11\x00\x00\x00\x0F\x00\x00\x0C\x0D\x00\x00\x10\x11\x00\x00\x00\x0F\x00\x01\x08\x0D\x00\x00\x00\x0F\x00\x01\x68\x0D\x00\x00\x0A\x11\x00\x00\x00\x0F\x00\x01\x68\x0D\x00\x00\x22\x11\x00\x00\x00\x0F\x00\x01\x68\x0D\x00\x01\x58\x03\x00\x00\x00\x0F\x00\x01\x68\x0D\x00\x00\xCA\x11\x00\x00\x00\x0F\x00\x01\x68\x0D\x00\x00\xD4\x11\x00\x00\x00\x0F\x00\x01\x68\x0D\x00\x00\xEC\x11\x00\x00\x00\x0F\x00\x01\x68\x0D\x00\x00\x15\x11\x00\x00\x15\x01\x00\x00\x06\x11\x00\x00\x00\x0F\x00\x01\x68\x0D\x00\x00\x15\x11\x00\x00\x16\x01\x00\x00\x16\x01\x00\x00\x00\x0F\x00\x00\x02\x01\x00\x01\x31\x05\x00\x00\x00\x10\x00\x01\x31\x05\x00\x00\x00\x20\x00\x01\x31\x05\x00\x00\x00\x40\x00\x01\x31\x05\x00\x00\x00\x48\x00\x00\x0E\x01\x00\x00\x01\x0B\x00\x00\x02\x0B\x00\x00\x03\x0B\x00\x00\x00\x0B\x00\x00\x04\x0B\x00\x00\x05\x0B\x00\x00\x06\x0B\x00\x00\x07\x0B\x00\x00\x08\x0B\x00\x00\x09\x0B\x00\x00\x0A\x0B\x00\x00\x0B\x0B\x00\x01\x04\x03\x00\x00\x11\x05\x00\x00\x00\x04\x00\x00\x00\x09\x00\x00\x01\x09\x00\x00\x02\x09\x00\x00\x03\x09\x00\x00\x04\x09\x00\x00\x05\x09\x00\x00\x06\x09\x00\x00\x07\x09\x00\x00\x08\x09\x00\x00\x09\x09\x00\x00\x0A\x09\x00\x00\x0B\x09\x00\x00\x0C\x09\x00\x00\x0D\x09\x00\x00\x0E\x09\x00\x00\x0F\x09\x00\x00\x10\x09\x00\x00\x11\x09\x00\x00\x12\x09\x00\x00\x13\x09\x00\x00\x14\x09\x00\x00\x15\x09\x00\x00\x16\x09\x00\x00\x17\x09\x00\x00\x18\x09\x00\x00\x19\x09\x00\x00\x1A\x09\x00\x00\x1B\x09\x00\x00\x1C\x09\x00\x01\x27\x03\x00\x00\x00\x01',
-    _globals = (b'\xFF\xFF\xFF\x0BQZ_ACTIVATIONS_DEFAULT',0,b'\xFF\xFF\xFF\x0BQZ_ACTIVATIONS_OUTLIERS',3,b'\xFF\xFF\xFF\x0BQZ_ACTIVATIONS_TENSOR',2,b'\xFF\xFF\xFF\x0BQZ_ACTIVATIONS_TOKEN',1,b'\xFF\xFF\xFF\x0BQZ_CODE_FP4',2,b'\xFF\xFF\xFF\x0BQZ_CODE_FP8',3,b'\xFF\xFF\xFF\x0BQZ_CODE_INT',0,b'\xFF\xFF\xFF\x0BQZ_CODE_LLM_INT8',4,b'\xFF\xFF\xFF\x0BQZ_CODE_NF4',1,b'\xFF\xFF\xFF\x0BQZ_DTYPE_BF16',3,b'\xFF\xFF\xFF\x0BQZ_DTYPE_BOOL',9,b'\xFF\xFF\xFF\x0BQZ_DTYPE_F16',2,b'\xFF\xFF\xFF\x0BQZ_DTYPE_F32',1,b'\xFF\xFF\xFF\x0BQZ_DTYPE_F8_E4M3',10,b'\xFF\xFF\xFF\x0BQZ_DTYPE_I16',6,b'\xFF\xFF\xFF\x0BQZ_DTYPE_I32',5,b'\xFF\xFF\xFF\x0BQZ_DTYPE_I64',4,b'\xFF\xFF\xFF\x0BQZ_DTYPE_I8',7,b'\xFF\xFF\xFF\x0BQZ_DTYPE_NONE',0,b'\xFF\xFF\xFF\x0BQZ_DTYPE_U8',8,b'\xFF\xFF\xFF\x0BQZ_FIT_BATCH',1,b'\xFF\xFF\xFF\x0BQZ_FIT_BITS',2,b'\xFF\xFF\xFF\x0BQZ_FIT_CONTEXT',0,b'\xFF\xFF\xFF\x0BQZ_FORMAT_AWQ',5,b'\xFF\xFF\xFF\x0BQZ_FORMAT_BITSANDBYTES',6,b'\xFF\xFF\xFF\x0BQZ_FORMAT_COMPRESSED',4,b'\xFF\xFF\xFF\x0BQZ_FORMAT_DEFAULT',0,b'\xFF\xFF\xFF\x0BQZ_FORMAT_GPTQ',1,b'\xFF\xFF\xFF\x0BQZ_FORMAT_GPTQ_PLANAR',3,b'\xFF\xFF\xFF\x0BQZ_FORMAT_GPTQ_V2',2,b'\xFF\xFF\xFF\x0BQZ_FORMAT_HQQ',7,b'\xFF\xFF\xFF\x0BQZ_FORMAT_PLAIN',8,b'\xFF\xFF\xFF\x0BQZ_GOAL_INFER',0,b'\xFF\xFF\xFF\x0BQZ_GOAL_QUANTIZE',1,b'\xFF\xFF\xFF\x0BQZ_GOAL_TRAIN_FULL',2,b'\xFF\xFF\xFF\x0BQZ_GOAL_TRAIN_LORA',3,b'\xFF\xFF\xFF\x0BQZ_GOAL_TRAIN_QLORA',4,b'\xFF\xFF\xFF\x0BQZ_GROUPING_DEFAULT',0,b'\xFF\xFF\xFF\x0BQZ_GROUPING_FLAT',2,b'\xFF\xFF\xFF\x0BQZ_GROUPING_ROW',1,b'\xFF\xFF\xFF\x0BQZ_GROUPING_STRIDED',3,b'\xFF\xFF\xFF\x0BQZ_GROUPING_TILE',4,b'\xFF\xFF\xFF\x0BQZ_METHOD_DEFAULT',0,b'\xFF\xFF\xFF\x0BQZ_METHOD_GPTQ',3,b'\xFF\xFF\xFF\x0BQZ_METHOD_HQQ',4,b'\xFF\xFF\xFF\x0BQZ_METHOD_KEEP',1,b'\xFF\xFF\xFF\x0BQZ_METHOD_RTN',2,b'\xFF\xFF\xFF\x0BQZ_OFFLOAD_NONE',0,b'\xFF\xFF\xFF\x0BQZ_OFFLOAD_OPTIMIZER',1,b'\xFF\xFF\xFF\x0BQZ_OFFLOAD_PARAMETERS',2,b'\xFF\xFF\xFF\x0BQZ_OPTIMIZER_ADAM',0,b'\xFF\xFF\xFF\x0BQZ_OPTIMIZER_ADAM_8BIT',2,b'\xFF\xFF\xFF\x0BQZ_OPTIMIZER_ADAM_F32',1,b'\xFF\xFF\xFF\x0BQZ_OPTIMIZER_SGD',3,b'\xFF\xFF\xFF\x0BQZ_ORDER_DEFAULT',0,b'\xFF\xFF\xFF\x0BQZ_ORDER_GIDX',3,b'\xFF\xFF\xFF\x0BQZ_ORDER_NONE',1,b'\xFF\xFF\xFF\x0BQZ_ORDER_STATIC',2,b'\xFF\xFF\xFF\x0BQZ_STATUS_BAD_FILE',5,b'\xFF\xFF\xFF\x0BQZ_STATUS_BUFFER_TOO_SMALL',9,b'\xFF\xFF\xFF\x0BQZ_STATUS_BUSY',10,b'\xFF\xFF\xFF\x0BQZ_STATUS_CANCELLED',8,b'\xFF\xFF\xFF\x0BQZ_STATUS_DEVICE',6,b'\xFF\xFF\xFF\x0BQZ_STATUS_INTERNAL',12,b'\xFF\xFF\xFF\x0BQZ_STATUS_INVALID_ARGUMENT',1,b'\xFF\xFF\xFF\x0BQZ_STATUS_IO',4,b'\xFF\xFF\xFF\x0BQZ_STATUS_MISMATCH',11,b'\xFF\xFF\xFF\x0BQZ_STATUS_NUMERIC',7,b'\xFF\xFF\xFF\x0BQZ_STATUS_OK',0,b'\xFF\xFF\xFF\x0BQZ_STATUS_OUT_OF_MEMORY',3,b'\xFF\xFF\xFF\x0BQZ_STATUS_UNSUPPORTED',2,b'\x00\x00\x0E\x23qz_calib_add_generated',0,b'\x00\x00\x09\x23qz_calib_add_tokens',0,b'\x00\x00\x41\x23qz_calib_create',0,b'\x00\x01\x15\x23qz_calib_free',0,b'\x00\x00\x1B\x23qz_calib_get',0,b'\x00\x00\x2C\x23qz_calib_load',0,b'\x00\x00\x17\x23qz_calib_save',0,b'\x00\x01\x0A\x23qz_calib_sequences',0,b'\x00\x01\x0A\x23qz_calib_tokens',0,b'\x00\x00\x5A\x23qz_context_create',0,b'\x00\x01\x18\x23qz_context_free',0,b'\x00\x00\x21\x23qz_context_set',0,b'\x00\x01\x0D\x23qz_device_count',0,b'\x00\x00\x50\x23qz_device_get',0,b'\x00\x00\x55\x23qz_device_measure',0,b'\x00\x00\x26\x23qz_device_to_json',0,b'\x00\x00\x45\x23qz_device_usage',0,b'\x00\x00\xAA\x23qz_eval_perplexity',0,b'\x00\x00\x88\x23qz_gptq_run',0,b'\x00\x00\x03\x23qz_last_error',0,b'\x00\x00\x5E\x23qz_memory_deepspeed',0,b'\x00\x00\xA5\x23qz_memory_estimate',0,b'\x00\x00\x9E\x23qz_memory_fit',0,b'\x00\x00\x97\x23qz_memory_to_json',0,b'\x00\x00\x90\x23qz_model_check',0,b'\x00\x00\x7C\x23qz_model_check_save',0,b'\x00\x01\x1B\x23qz_model_free',0,b'\x00\x00\xB1\x23qz_model_get_info',0,b'\x00\x00\xBF\x23qz_model_get_module',0,b'\x00\x01\x10\x23qz_model_module_count',0,b'\x00\x00\x31\x23qz_model_open',0,b'\x00\x00\x71\x23qz_model_save',0,b'\x00\x00\x6A\x23qz_model_verify',0,b'\x00\x00\xCF\x23qz_packed_dequantize',0,b'\x00\x00\xC9\x23qz_packed_export',0,b'\x00\x01\x1E\x23qz_packed_free',0,b'\x00\x00\x37\x23qz_packed_import',0,b'\x00\x00\x49\x23qz_packed_quantize',0,b'\x00\x00\xD3\x23qz_plan_add_rule',0,b'\x00\x00\xE4\x23qz_plan_check',0,b'\x00\x00\xB5\x23qz_plan_create',0,b'\x00\x01\x21\x23qz_plan_free',0,b'\x00\x00\x76\x23qz_plan_from_json',0,b'\x00\x00\xDE\x23qz_plan_run',0,b'\x00\x00\xD8\x23qz_plan_to_json',0,b'\x00\x01\x10\x23qz_report_count',0,b'\x00\x00\xC4\x23qz_report_get',0,b'\x00\x00\x64\x23qz_report_to_json',0,b'\x00\x00\xB9\x23qz_rtn_run',0,b'\x00\x00\x05\x23qz_scheme_preset',0,b'\x00\x00\x83\x23qz_session_create',0,b'\x00\x01\x24\x23qz_session_free',0,b'\x00\x00\xEE\x23qz_session_generate',0,b'\x00\x00\xF6\x23qz_session_logits',0,b'\x00\x00\xEB\x23qz_session_reset',0,b'\x00\x00\x00\x23qz_status_name',0,b'\x00\x01\x13\x23qz_version',0),
-    _struct_unions = ((b'\x00\x00\x01\x4A\x00\x00\x00\x10qz_calib',),(b'\x00\x00\x01\x4B\x00\x00\x00\x02qz_check_options',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11tensor_parallel',b'\x00\x00\x01\x11capability',b'\x00\x00\x01\x11format',b'\x00\x00\x06\x11loader'),(b'\x00\x00\x01\x4C\x00\x00\x00\x10qz_context',),(b'\x00\x00\x01\x4D\x00\x00\x00\x02qz_context_options',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11threads',b'\x00\x00\x15\x11user',b'\x00\x01\x67\x11log',b'\x00\x01\x47\x11parallel'),(b'\x00\x00\x01\x4E\x00\x00\x00\x02qz_device',b'\x00\x00\x01\x11kind',b'\x00\x00\x01\x11index'),(b'\x00\x00\x01\x4F\x00\x00\x00\x02qz_device_info',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11units',b'\x00\x01\x4E\x11device',b'\x00\x01\x36\x11name',b'\x00\x01\x32\x11arch',b'\x00\x00\x13\x11memory_total',b'\x00\x00\x13\x11memory_free',b'\x00\x00\x13\x11bandwidth',b'\x00\x00\x01\x11int4',b'\x00\x00\x01\x11int8',b'\x00\x00\x01\x11bf16',b'\x00\x00\x01\x11fp8',b'\x00\x00\x01\x11fp4',b'\x00\x00\x01\x11reserved'),(b'\x00\x00\x01\x50\x00\x00\x00\x02qz_eval',b'\x00\x01\x08\x11struct_size',b'\x00\x01\x08\x11reserved',b'\x00\x01\x3A\x11perplexity',b'\x00\x01\x3A\x11perplexity_error',b'\x00\x01\x3A\x11kl_to_reference',b'\x00\x01\x3A\x11kl_p99',b'\x00\x01\x3A\x11top1_agreement',b'\x00\x01\x3A\x11tokens_per_s',b'\x00\x00\x11\x11tokens',b'\x00\x01\x34\x11protocol',b'\x00\x01\x38\x11token_hash'),(b'\x00\x00\x01\x51\x00\x00\x00\x02qz_eval_options',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11window',b'\x00\x00\x01\x11stride',b'\x00\x00\x01\x11reserved',b'\x00\x00\x14\x11progress',b'\x00\x00\x15\x11user'),(b'\x00\x00\x01\x52\x00\x00\x00\x02qz_fit',b'\x00\x01\x08\x11struct_size',b'\x00\x01\x08\x11reserved',b'\x00\x00\x11\x11value',b'\x00\x00\x13\x11needed',b'\x00\x01\x34\x11weights'),(b'\x00\x00\x01\x53\x00\x00\x00\x02qz_generate_options',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11max_tokens',b'\x00\x00\x01\x11top_k',b'\x00\x00\x01\x11greedy',b'\x00\x01\x3A\x11temperature',b'\x00\x01\x3A\x11top_p',b'\x00\x01\x3A\x11repetition_penalty',b'\x00\x00\x13\x11seed'),(b'\x00\x00\x01\x54\x00\x00\x00\x02qz_gptq_options',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11block',b'\x00\x00\x01\x11order',b'\x00\x00\x01\x11sweeps',b'\x00\x00\x01\x11search',b'\x00\x00\x01\x11signed_grid',b'\x00\x00\x01\x11refit',b'\x00\x00\x01\x11allow_rtn_fallback',b'\x00\x00\x01\x11metric',b'\x00\x00\x01\x11reserved',b'\x00\x01\x3A\x11metric_ridge',b'\x00\x01\x3A\x11damp',b'\x00\x01\x3A\x11drift',b'\x00\x01\x3A\x11residual'),(b'\x00\x00\x01\x55\x00\x00\x00\x02qz_memory',b'\x00\x01\x08\x11struct_size',b'\x00\x01\x08\x11reserved',b'\x00\x00\x13\x11weights',b'\x00\x00\x13\x11scales',b'\x00\x00\x13\x11kv_cache',b'\x00\x00\x13\x11activations',b'\x00\x00\x13\x11logits',b'\x00\x00\x13\x11gradients',b'\x00\x00\x13\x11optimizer',b'\x00\x00\x13\x11workspace',b'\x00\x00\x13\x11runtime',b'\x00\x00\x13\x11device_total',b'\x00\x00\x13\x11host_total',b'\x00\x00\x13\x11disk_total'),(b'\x00\x00\x01\x56\x00\x00\x00\x02qz_memory_query',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11goal',b'\x00\x00\x11\x11batch',b'\x00\x00\x11\x11seq_len',b'\x00\x00\x11\x11prefill',b'\x00\x00\x01\x11compute',b'\x00\x00\x01\x11kv_cache',b'\x00\x00\x01\x11optimizer',b'\x00\x00\x01\x11offload',b'\x00\x00\x01\x11lora_rank',b'\x00\x00\x01\x11keep_activations',b'\x00\x00\x01\x11zero_stage',b'\x00\x00\x01\x11devices',b'\x00\x00\x01\x11format',b'\x00\x00\x01\x11in_memory',b'\x00\x00\x06\x11weights',b'\x00\x00\x06\x11tool',b'\x00\x00\xD9\x11plan'),(b'\x00\x00\x01\x57\x00\x00\x00\x02qz_memory_usage',b'\x00\x01\x08\x11struct_size',b'\x00\x01\x08\x11reserved',b'\x00\x00\x13\x11host',b'\x00\x00\x13\x11host_peak',b'\x00\x00\x13\x11cgroup',b'\x00\x00\x13\x11cgroup_peak',b'\x00\x00\x13\x11device'),(b'\x00\x00\x01\x58\x00\x00\x00\x10qz_model',),(b'\x00\x00\x01\x59\x00\x00\x00\x02qz_model_info',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11format',b'\x00\x00\x01\x11dtype',b'\x00\x00\x01\x11tied',b'\x00\x01\x34\x11arch',b'\x00\x00\x11\x11parameters',b'\x00\x00\x11\x11layers',b'\x00\x00\x11\x11hidden',b'\x00\x00\x11\x11heads',b'\x00\x00\x11\x11kv_heads',b'\x00\x00\x11\x11head_dim',b'\x00\x00\x11\x11intermediate',b'\x00\x00\x11\x11vocab',b'\x00\x00\x11\x11max_seq'),(b'\x00\x00\x01\x5A\x00\x00\x00\x02qz_model_options',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11config_only',b'\x00\x00\x01\x11strict',b'\x00\x00\x01\x11reserved',b'\x00\x00\x06\x11arch_json'),(b'\x00\x00\x01\x5B\x00\x00\x00\x02qz_module_info',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11can_quantize',b'\x00\x00\x01\x11quantized',b'\x00\x00\x01\x11bits',b'\x00\x00\x06\x11name',b'\x00\x00\x06\x11role',b'\x00\x00\x11\x11layer',b'\x00\x00\x11\x11rows',b'\x00\x00\x11\x11cols',b'\x00\x00\x11\x11group'),(b'\x00\x00\x01\x5C\x00\x00\x00\x02qz_module_report',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11method',b'\x00\x00\x01\x11fell_back',b'\x00\x00\x01\x11damp_steps',b'\x00\x00\x06\x11name',b'\x00\x00\x01\x11bits',b'\x00\x00\x01\x11group',b'\x00\x00\x01\x11asymmetric',b'\x00\x00\x01\x11reserved',b'\x00\x01\x3A\x11weight_error',b'\x00\x01\x3A\x11output_error',b'\x00\x01\x3A\x11rtn_output_error',b'\x00\x01\x3A\x11damp',b'\x00\x01\x3A\x11drift',b'\x00\x01\x3A\x11residual',b'\x00\x01\x3A\x11seconds',b'\x00\x00\x13\x11tokens',b'\x00\x00\x13\x11bytes_before',b'\x00\x00\x13\x11bytes_after'),(b'\x00\x00\x01\x5D\x00\x00\x00\x10qz_packed',),(b'\x00\x00\x01\x5E\x00\x00\x00\x02qz_part',b'\x00\x00\x06\x11name',b'\x00\x01\x66\x11tensor'),(b'\x00\x00\x01\x5F\x00\x00\x00\x10qz_plan',),(b'\x00\x00\x01\x60\x00\x00\x00\x02qz_progress',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11layer',b'\x00\x00\x01\x11layers',b'\x00\x00\x01\x11reserved',b'\x00\x00\x06\x11phase',b'\x00\x00\x06\x11module',b'\x00\x01\x3A\x11fraction',b'\x00\x01\x3A\x11eta_s',b'\x00\x00\x13\x11host_bytes',b'\x00\x00\x13\x11device_bytes'),(b'\x00\x00\x01\x61\x00\x00\x00\x02qz_rule',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11method',b'\x00\x00\x3A\x11scheme',b'\x00\x00\x8C\x11gptq'),(b'\x00\x00\x01\x62\x00\x00\x00\x02qz_run_options',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11format',b'\x00\x00\x06\x11stream_to',b'\x00\x00\x01\x11overwrite',b'\x00\x00\x01\x11strict',b'\x00\x00\x13\x11shard_bytes',b'\x00\x00\x13\x11seed',b'\x00\x00\x14\x11progress',b'\x00\x00\x15\x11user'),(b'\x00\x00\x01\x63\x00\x00\x00\x02qz_save_options',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11format',b'\x00\x00\x01\x11overwrite',b'\x00\x00\x01\x11allow_loss',b'\x00\x00\x13\x11shard_bytes',b'\x00\x00\x14\x11progress',b'\x00\x00\x15\x11user'),(b'\x00\x00\x01\x64\x00\x00\x00\x02qz_scheme',b'\x00\x01\x08\x11struct_size',b'\x00\x00\x01\x11code',b'\x00\x00\x01\x11bits',b'\x00\x00\x01\x11group',b'\x00\x00\x01\x11asymmetric',b'\x00\x00\x01\x11scale',b'\x00\x00\x01\x11float_zero',b'\x00\x00\x01\x11grouping',b'\x00\x00\x01\x11nested',b'\x00\x00\x01\x11activations'),(b'\x00\x00\x01\x65\x00\x00\x00\x10qz_session',),(b'\x00\x00\x01\x66\x00\x00\x00\x02qz_tensor',b'\x00\x00\x15\x11data',b'\x00\x01\x48\x11shape',b'\x00\x01\x48\x11stride',b'\x00\x00\x01\x11ndim',b'\x00\x00\x01\x11dtype',b'\x00\x01\x4E\x11device')),
-    _enums = (b'\x00\x00\x01\x3E\x00\x00\x00\x16$1\x00QZ_STATUS_OK,QZ_STATUS_INVALID_ARGUMENT,QZ_STATUS_UNSUPPORTED,QZ_STATUS_OUT_OF_MEMORY,QZ_STATUS_IO,QZ_STATUS_BAD_FILE,QZ_STATUS_DEVICE,QZ_STATUS_NUMERIC,QZ_STATUS_CANCELLED,QZ_STATUS_BUFFER_TOO_SMALL,QZ_STATUS_BUSY,QZ_STATUS_MISMATCH,QZ_STATUS_INTERNAL',b'\x00\x00\x01\x3B\x00\x00\x00\x16$10\x00QZ_OPTIMIZER_ADAM,QZ_OPTIMIZER_ADAM_F32,QZ_OPTIMIZER_ADAM_8BIT,QZ_OPTIMIZER_SGD',b'\x00\x00\x01\x3C\x00\x00\x00\x16$11\x00QZ_OFFLOAD_NONE,QZ_OFFLOAD_OPTIMIZER,QZ_OFFLOAD_PARAMETERS',b'\x00\x00\x01\x3D\x00\x00\x00\x16$12\x00QZ_FIT_CONTEXT,QZ_FIT_BATCH,QZ_FIT_BITS',b'\x00\x00\x01\x3F\x00\x00\x00\x16$2\x00QZ_DTYPE_NONE,QZ_DTYPE_F32,QZ_DTYPE_F16,QZ_DTYPE_BF16,QZ_DTYPE_I64,QZ_DTYPE_I32,QZ_DTYPE_I16,QZ_DTYPE_I8,QZ_DTYPE_U8,QZ_DTYPE_BOOL,QZ_DTYPE_F8_E4M3',b'\x00\x00\x01\x40\x00\x00\x00\x16$3\x00QZ_CODE_INT,QZ_CODE_NF4,QZ_CODE_FP4,QZ_CODE_FP8,QZ_CODE_LLM_INT8',b'\x00\x00\x01\x41\x00\x00\x00\x16$4\x00QZ_GROUPING_DEFAULT,QZ_GROUPING_ROW,QZ_GROUPING_FLAT,QZ_GROUPING_STRIDED,QZ_GROUPING_TILE',b'\x00\x00\x01\x42\x00\x00\x00\x16$5\x00QZ_ACTIVATIONS_DEFAULT,QZ_ACTIVATIONS_TOKEN,QZ_ACTIVATIONS_TENSOR,QZ_ACTIVATIONS_OUTLIERS',b'\x00\x00\x01\x43\x00\x00\x00\x16$6\x00QZ_METHOD_DEFAULT,QZ_METHOD_KEEP,QZ_METHOD_RTN,QZ_METHOD_GPTQ,QZ_METHOD_HQQ',b'\x00\x00\x01\x44\x00\x00\x00\x16$7\x00QZ_FORMAT_DEFAULT,QZ_FORMAT_GPTQ,QZ_FORMAT_GPTQ_V2,QZ_FORMAT_GPTQ_PLANAR,QZ_FORMAT_COMPRESSED,QZ_FORMAT_AWQ,QZ_FORMAT_BITSANDBYTES,QZ_FORMAT_HQQ,QZ_FORMAT_PLAIN',b'\x00\x00\x01\x45\x00\x00\x00\x16$8\x00QZ_ORDER_DEFAULT,QZ_ORDER_NONE,QZ_ORDER_STATIC,QZ_ORDER_GIDX',b'\x00\x00\x01\x46\x00\x00\x00\x16$9\x00QZ_GOAL_INFER,QZ_GOAL_QUANTIZE,QZ_GOAL_TRAIN_FULL,QZ_GOAL_TRAIN_LORA,QZ_GOAL_TRAIN_QLORA'),
-    _typenames = (b'\x00\x00\x00\x01qz_activations',b'\x00\x00\x01\x4Aqz_calib',b'\x00\x00\x01\x4Bqz_check_options',b'\x00\x00\x00\x01qz_code',b'\x00\x00\x01\x4Cqz_context',b'\x00\x00\x01\x4Dqz_context_options',b'\x00\x00\x01\x4Eqz_device',b'\x00\x00\x01\x4Fqz_device_info',b'\x00\x00\x00\x01qz_dtype',b'\x00\x00\x01\x50qz_eval',b'\x00\x00\x01\x51qz_eval_options',b'\x00\x00\x01\x52qz_fit',b'\x00\x00\x00\x01qz_fit_ask',b'\x00\x00\x00\x01qz_format',b'\x00\x00\x01\x53qz_generate_options',b'\x00\x00\x00\x01qz_goal',b'\x00\x00\x01\x54qz_gptq_options',b'\x00\x00\x00\x01qz_grouping',b'\x00\x00\x01\x67qz_log_fn',b'\x00\x00\x01\x55qz_memory',b'\x00\x00\x01\x56qz_memory_query',b'\x00\x00\x01\x57qz_memory_usage',b'\x00\x00\x00\x01qz_method',b'\x00\x00\x01\x58qz_model',b'\x00\x00\x01\x59qz_model_info',b'\x00\x00\x01\x5Aqz_model_options',b'\x00\x00\x01\x5Bqz_module_info',b'\x00\x00\x01\x5Cqz_module_report',b'\x00\x00\x00\x01qz_offload',b'\x00\x00\x00\x01qz_optimizer',b'\x00\x00\x00\x01qz_order',b'\x00\x00\x01\x5Dqz_packed',b'\x00\x00\x01\x47qz_parallel_fn',b'\x00\x00\x01\x5Eqz_part',b'\x00\x00\x01\x5Fqz_plan',b'\x00\x00\x01\x60qz_progress',b'\x00\x00\x00\x14qz_progress_fn',b'\x00\x00\x01\x61qz_rule',b'\x00\x00\x01\x62qz_run_options',b'\x00\x00\x01\x63qz_save_options',b'\x00\x00\x01\x64qz_scheme',b'\x00\x00\x01\x65qz_session',b'\x00\x00\x00\x01qz_status',b'\x00\x00\x01\x07qz_task_fn',b'\x00\x00\x01\x66qz_tensor',b'\x00\x00\x00\xF3qz_token_fn'),
-)
+CDEF = """
+typedef int32_t qz_status;
+enum {
+  QZ_STATUS_OK = 0,
+  QZ_STATUS_INVALID_ARGUMENT = 1,
+  QZ_STATUS_UNSUPPORTED = 2,
+  QZ_STATUS_OUT_OF_MEMORY = 3,
+  QZ_STATUS_IO = 4,
+  QZ_STATUS_BAD_FILE = 5,
+  QZ_STATUS_DEVICE = 6,
+  QZ_STATUS_NUMERIC = 7,
+  QZ_STATUS_CANCELLED = 8,
+  QZ_STATUS_BUFFER_TOO_SMALL = 9,
+  QZ_STATUS_BUSY = 10,
+  QZ_STATUS_MISMATCH = 11,
+  QZ_STATUS_INTERNAL = 12
+};
+typedef int32_t qz_dtype;
+enum {
+  QZ_DTYPE_NONE = 0,
+  QZ_DTYPE_F32 = 1,
+  QZ_DTYPE_F16 = 2,
+  QZ_DTYPE_BF16 = 3,
+  QZ_DTYPE_I64 = 4,
+  QZ_DTYPE_I32 = 5,
+  QZ_DTYPE_I16 = 6,
+  QZ_DTYPE_I8 = 7,
+  QZ_DTYPE_U8 = 8,
+  QZ_DTYPE_BOOL = 9,
+  QZ_DTYPE_F8_E4M3 = 10
+};
+typedef int32_t qz_code;
+enum {
+  QZ_CODE_INT = 0,
+  QZ_CODE_NF4 = 1,
+  QZ_CODE_FP4 = 2,
+  QZ_CODE_FP8 = 3,
+  QZ_CODE_LLM_INT8 = 4
+};
+typedef int32_t qz_grouping;
+enum {
+  QZ_GROUPING_DEFAULT = 0,
+  QZ_GROUPING_ROW = 1,
+  QZ_GROUPING_FLAT = 2,
+  QZ_GROUPING_STRIDED = 3,
+  QZ_GROUPING_TILE = 4
+};
+typedef int32_t qz_activations;
+enum {
+  QZ_ACTIVATIONS_DEFAULT = 0,
+  QZ_ACTIVATIONS_TOKEN = 1,
+  QZ_ACTIVATIONS_TENSOR = 2,
+  QZ_ACTIVATIONS_OUTLIERS = 3
+};
+typedef int32_t qz_method;
+enum {
+  QZ_METHOD_DEFAULT = 0,
+  QZ_METHOD_KEEP = 1,
+  QZ_METHOD_RTN = 2,
+  QZ_METHOD_GPTQ = 3,
+  QZ_METHOD_HQQ = 4
+};
+typedef int32_t qz_format;
+enum {
+  QZ_FORMAT_DEFAULT = 0,
+  QZ_FORMAT_GPTQ = 1,
+  QZ_FORMAT_GPTQ_V2 = 2,
+  QZ_FORMAT_GPTQ_PLANAR = 3,
+  QZ_FORMAT_COMPRESSED = 4,
+  QZ_FORMAT_AWQ = 5,
+  QZ_FORMAT_BITSANDBYTES = 6,
+  QZ_FORMAT_HQQ = 7,
+  QZ_FORMAT_PLAIN = 8,
+  QZ_FORMAT_GGUF = 9
+};
+typedef struct qz_device {
+  int32_t kind, index;
+} qz_device;
+typedef struct qz_tensor {
+  void *data;
+  int64_t shape[4], stride[4];
+  int32_t ndim;
+  qz_dtype dtype;
+  qz_device device;
+} qz_tensor;
+typedef struct qz_context qz_context;
+typedef struct qz_model qz_model;
+typedef struct qz_calib qz_calib;
+typedef struct qz_plan qz_plan;
+typedef struct qz_packed qz_packed;
+typedef struct qz_session qz_session;
+uint32_t qz_version(void);
+const char *qz_status_name(qz_status status);
+const char *qz_last_error(void);
+typedef struct qz_progress {
+  uint32_t struct_size;
+  int32_t layer, layers, reserved;
+  const char *phase;
+  const char *module;
+  double fraction;
+  double eta_s;
+  uint64_t host_bytes;
+  uint64_t device_bytes;
+} qz_progress;
+typedef int32_t (*qz_progress_fn)(void *user, const qz_progress *progress);
+typedef void (*qz_log_fn)(void *user, int32_t level, const char *text);
+typedef void (*qz_task_fn)(void *task, uint32_t index, uint32_t worker);
+typedef int32_t (*qz_parallel_fn)(void *user, void *task, qz_task_fn fn, uint32_t count);
+typedef struct qz_context_options {
+  uint32_t struct_size;
+  int32_t threads;
+  void *user;
+  qz_log_fn log;
+  qz_parallel_fn parallel;
+} qz_context_options;
+qz_status qz_context_create(const qz_context_options *opts, qz_context **out);
+qz_status qz_context_set(qz_context *ctx, const char *key, const char *value);
+void qz_context_free(qz_context *ctx);
+typedef struct qz_device_info {
+  uint32_t struct_size;
+  int32_t units;
+  qz_device device;
+  char name[64];
+  char arch[16];
+  uint64_t memory_total;
+  uint64_t memory_free;
+  uint64_t bandwidth;
+  int32_t int4, int8, bf16, fp8, fp4;
+  int32_t reserved;
+} qz_device_info;
+typedef struct qz_memory_usage {
+  uint32_t struct_size, reserved;
+  uint64_t host, host_peak;
+  uint64_t cgroup, cgroup_peak;
+  uint64_t device;
+} qz_memory_usage;
+size_t qz_device_count(const qz_context *ctx);
+qz_status qz_device_get(const qz_context *ctx, size_t i, qz_device_info *out);
+qz_status qz_device_measure(const qz_context *ctx, size_t i, uint64_t *bandwidth);
+qz_status qz_device_to_json(const qz_context *ctx, char *buf, size_t cap, size_t *need);
+qz_status qz_device_usage(const qz_context *ctx, qz_memory_usage *out);
+typedef struct qz_model_options {
+  uint32_t struct_size;
+  int32_t config_only;
+  int32_t strict;
+  int32_t reserved;
+  const char *arch_json;
+} qz_model_options;
+typedef struct qz_model_info {
+  uint32_t struct_size;
+  qz_format format;
+  qz_dtype dtype;
+  int32_t tied;
+  char arch[32];
+  int64_t parameters, layers, hidden, heads, kv_heads, head_dim, intermediate, vocab, max_seq;
+} qz_model_info;
+typedef struct qz_module_info {
+  uint32_t struct_size;
+  int32_t can_quantize;
+  int32_t quantized;
+  int32_t bits;
+  const char *name;
+  const char *role;
+  int64_t layer;
+  int64_t rows, cols;
+  int64_t group;
+} qz_module_info;
+typedef struct qz_save_options {
+  uint32_t struct_size;
+  qz_format format;
+  int32_t overwrite;
+  int32_t allow_loss;
+  uint64_t shard_bytes;
+  qz_progress_fn progress;
+  void *user;
+} qz_save_options;
+qz_status qz_model_open(const qz_context *ctx, const char *path, const qz_model_options *opts, qz_model **out);
+qz_status qz_model_get_info(const qz_model *model, qz_model_info *out);
+size_t qz_model_module_count(const qz_model *model);
+qz_status qz_model_get_module(const qz_model *model, size_t i, qz_module_info *out);
+qz_status qz_model_save(const qz_model *model, const char *dir, const qz_save_options *opts);
+qz_status qz_model_check_save(const qz_model *model, qz_format format, char *buf, size_t cap, size_t *need);
+qz_status qz_model_verify(const qz_model *model, const char *dir, char *buf, size_t cap, size_t *need);
+void qz_model_free(qz_model *model);
+qz_status qz_calib_create(const qz_context *ctx, qz_calib **out);
+qz_status qz_calib_add_tokens(qz_calib *calib, const int32_t *ids, size_t count);
+qz_status qz_calib_add_generated(qz_calib *calib, const qz_model *model, int64_t sequences, int64_t length, uint64_t seed,
+                                        qz_progress_fn progress, void *user);
+int64_t qz_calib_sequences(const qz_calib *calib);
+int64_t qz_calib_tokens(const qz_calib *calib);
+qz_status qz_calib_get(const qz_calib *calib, int64_t i, const int32_t **ids, size_t *count);
+qz_status qz_calib_load(const qz_context *ctx, const char *path, qz_calib **out);
+qz_status qz_calib_save(const qz_calib *calib, const char *path);
+void qz_calib_free(qz_calib *calib);
+typedef struct qz_scheme {
+  uint32_t struct_size;
+  qz_code code;
+  int32_t bits;
+  int32_t group;
+  int32_t asymmetric;
+  qz_dtype scale;
+  int32_t float_zero;
+  qz_grouping grouping;
+  int32_t nested;
+  qz_activations activations;
+} qz_scheme;
+typedef int32_t qz_order;
+enum {
+  QZ_ORDER_DEFAULT = 0,
+  QZ_ORDER_NONE = 1,
+  QZ_ORDER_STATIC = 2,
+  QZ_ORDER_GIDX = 3
+};
+typedef struct qz_gptq_options {
+  uint32_t struct_size;
+  int32_t block;
+  qz_order order;
+  int32_t sweeps;
+  int32_t search;
+  int32_t signed_grid;
+  int32_t refit;
+  int32_t allow_rtn_fallback;
+  int32_t metric;
+  int32_t reserved;
+  double metric_ridge;
+  double damp;
+  double drift;
+  double residual;
+} qz_gptq_options;
+typedef struct qz_rule {
+  uint32_t struct_size;
+  qz_method method;
+  const qz_scheme *scheme;
+  const qz_gptq_options *gptq;
+} qz_rule;
+typedef struct qz_run_options {
+  uint32_t struct_size;
+  qz_format format;
+  const char *stream_to;
+  int32_t overwrite;
+  int32_t strict;
+  uint64_t shard_bytes;
+  uint64_t seed;
+  qz_progress_fn progress;
+  void *user;
+} qz_run_options;
+typedef struct qz_module_report {
+  uint32_t struct_size;
+  qz_method method;
+  int32_t fell_back;
+  int32_t damp_steps;
+  const char *name;
+  int32_t bits, group, asymmetric, reserved;
+  double weight_error;
+  double output_error;
+  double rtn_output_error;
+  double damp;
+  double drift, residual;
+  double seconds;
+  uint64_t tokens, bytes_before, bytes_after;
+} qz_module_report;
+qz_status qz_scheme_preset(const char *name, qz_scheme *out);
+qz_status qz_rtn_run(const qz_model *model, const qz_scheme *scheme, const qz_run_options *run, qz_model **out);
+qz_status qz_gptq_run(const qz_model *model, const qz_calib *calib, const qz_scheme *scheme, const qz_gptq_options *opts,
+                             const qz_run_options *run, qz_model **out);
+qz_status qz_plan_create(const qz_model *model, qz_plan **out);
+qz_status qz_plan_from_json(const qz_model *model, const char *json, size_t bytes, qz_plan **out);
+qz_status qz_plan_to_json(const qz_plan *plan, char *buf, size_t cap, size_t *need);
+qz_status qz_plan_add_rule(qz_plan *plan, const char *glob, const qz_rule *rule);
+qz_status qz_plan_run(const qz_plan *plan, const qz_calib *calib, const qz_run_options *run, qz_model **out);
+void qz_plan_free(qz_plan *plan);
+size_t qz_report_count(const qz_model *quantized);
+qz_status qz_report_get(const qz_model *quantized, size_t i, qz_module_report *out);
+qz_status qz_report_to_json(const qz_model *quantized, char *buf, size_t cap, size_t *need);
+typedef int32_t qz_goal;
+enum {
+  QZ_GOAL_INFER = 0,
+  QZ_GOAL_QUANTIZE = 1,
+  QZ_GOAL_TRAIN_FULL = 2,
+  QZ_GOAL_TRAIN_LORA = 3,
+  QZ_GOAL_TRAIN_QLORA = 4
+};
+typedef int32_t qz_optimizer;
+enum { QZ_OPTIMIZER_ADAM = 0, QZ_OPTIMIZER_ADAM_F32 = 1, QZ_OPTIMIZER_ADAM_8BIT = 2, QZ_OPTIMIZER_SGD = 3 };
+typedef int32_t qz_offload;
+enum { QZ_OFFLOAD_NONE = 0, QZ_OFFLOAD_OPTIMIZER = 1, QZ_OFFLOAD_PARAMETERS = 2 };
+typedef struct qz_memory_query {
+  uint32_t struct_size;
+  qz_goal goal;
+  int64_t batch;
+  int64_t seq_len;
+  int64_t prefill;
+  qz_dtype compute;
+  qz_dtype kv_cache;
+  qz_optimizer optimizer;
+  qz_offload offload;
+  int32_t lora_rank;
+  int32_t keep_activations;
+  int32_t zero_stage;
+  int32_t devices;
+  qz_format format;
+  int32_t in_memory;
+  const char *weights;
+  const char *tool;
+  const qz_plan *plan;
+} qz_memory_query;
+typedef struct qz_memory {
+  uint32_t struct_size, reserved;
+  uint64_t weights, scales, kv_cache, activations, logits, gradients, optimizer, workspace, runtime;
+  uint64_t device_total, host_total, disk_total;
+} qz_memory;
+typedef int32_t qz_fit_ask;
+enum {
+  QZ_FIT_CONTEXT = 0,
+  QZ_FIT_BATCH = 1,
+  QZ_FIT_BITS = 2
+};
+typedef struct qz_fit {
+  uint32_t struct_size, reserved;
+  int64_t value;
+  uint64_t needed;
+  char weights[32];
+} qz_fit;
+qz_status qz_memory_estimate(const qz_model *model, const qz_memory_query *query, qz_memory *out);
+qz_status qz_memory_to_json(const qz_model *model, const qz_memory_query *query, char *buf, size_t cap, size_t *need);
+qz_status qz_memory_fit(const qz_model *model, const qz_memory_query *query, const qz_device_info *device, qz_fit_ask ask,
+                               qz_fit *out);
+qz_status qz_memory_deepspeed(const qz_memory_query *query, char *buf, size_t cap, size_t *need);
+typedef struct qz_check_options {
+  uint32_t struct_size;
+  int32_t tensor_parallel;
+  int32_t capability;
+  qz_format format;
+  const char *loader;
+} qz_check_options;
+qz_status qz_plan_check(const qz_plan *plan, const qz_check_options *opts, char *buf, size_t cap, size_t *need);
+qz_status qz_model_check(const qz_model *model, const qz_check_options *opts, char *buf, size_t cap, size_t *need);
+typedef struct qz_part {
+  const char *name;
+  qz_tensor tensor;
+} qz_part;
+qz_status qz_packed_quantize(const qz_context *ctx, const qz_tensor *w, const qz_rule *rule, const qz_tensor *hessian,
+                                    qz_packed **out);
+qz_status qz_packed_import(const qz_context *ctx, qz_format format, const qz_scheme *scheme, int64_t rows, int64_t cols,
+                                  const qz_part *parts, size_t count, qz_packed **out);
+qz_status qz_packed_export(qz_packed *p, qz_format format, qz_part *parts, size_t *count);
+qz_status qz_packed_dequantize(const qz_packed *p, const qz_tensor *w);
+void qz_packed_free(qz_packed *p);
+typedef struct qz_eval_options {
+  uint32_t struct_size;
+  int32_t window;
+  int32_t stride;
+  int32_t reserved;
+  qz_progress_fn progress;
+  void *user;
+} qz_eval_options;
+typedef struct qz_eval {
+  uint32_t struct_size, reserved;
+  double perplexity;
+  double perplexity_error;
+  double kl_to_reference;
+  double kl_p99;
+  double top1_agreement;
+  double tokens_per_s;
+  int64_t tokens;
+  char protocol[32];
+  char token_hash[72];
+} qz_eval;
+typedef struct qz_generate_options {
+  uint32_t struct_size;
+  int32_t max_tokens;
+  int32_t top_k;
+  int32_t greedy;
+  double temperature;
+  double top_p;
+  double repetition_penalty;
+  uint64_t seed;
+} qz_generate_options;
+typedef int32_t (*qz_token_fn)(void *user, int32_t token);
+qz_status qz_eval_perplexity(const qz_model *model, const qz_model *reference, const qz_calib *text, const qz_eval_options *opts,
+                                    qz_eval *out);
+qz_status qz_session_create(const qz_model *model, int64_t max_seq, qz_session **out);
+qz_status qz_session_logits(qz_session *session, const int32_t *ids, size_t n, const qz_tensor *logits);
+qz_status qz_session_generate(qz_session *session, const int32_t *prompt, size_t n, const qz_generate_options *opts, qz_token_fn fn,
+                                     void *user);
+qz_status qz_session_reset(qz_session *session);
+void qz_session_free(qz_session *session);
+"""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 SCHEME = "w4g128"
+GGUF_PRESET = "q4_k_m"  #: of --format gguf
 SAMPLES = 128  #: calibration sequences
 LENGTH = 2048  #: tokens of one, at most; less if the model's positions end before
 SMALL_LENGTH = 512  #: the same for a small model, ...

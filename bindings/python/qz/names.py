@@ -6,12 +6,15 @@ from .errors import InvalidArgument
 
 FORMATS = {"compressed-tensors": lib.QZ_FORMAT_COMPRESSED, "gptq": lib.QZ_FORMAT_GPTQ, "gptq_v2": lib.QZ_FORMAT_GPTQ_V2,
            "gptq_p": lib.QZ_FORMAT_GPTQ_PLANAR, "awq": lib.QZ_FORMAT_AWQ, "bitsandbytes": lib.QZ_FORMAT_BITSANDBYTES,
-           "hqq": lib.QZ_FORMAT_HQQ, "plain": lib.QZ_FORMAT_PLAIN}
+           "hqq": lib.QZ_FORMAT_HQQ, "gguf": lib.QZ_FORMAT_GGUF, "plain": lib.QZ_FORMAT_PLAIN}
 METHODS = {"default": lib.QZ_METHOD_DEFAULT, "keep": lib.QZ_METHOD_KEEP, "rtn": lib.QZ_METHOD_RTN, "gptq": lib.QZ_METHOD_GPTQ,
            "hqq": lib.QZ_METHOD_HQQ}
 TRANSFORMS = {"none": lib.QZ_TRANSFORM_NONE, "awq": lib.QZ_TRANSFORM_AWQ, "smoothquant": lib.QZ_TRANSFORM_SMOOTHQUANT}
+#: GGUF's block codes: 100 + the number that ggml gives the type.
+BLOCKS = {"q4_0": 102, "q4_1": 103, "q5_0": 106, "q5_1": 107, "q8_0": 108, "q2_k": 110, "q3_k": 111, "q4_k": 112, "q5_k": 113,
+          "q6_k": 114, "iq4_nl": 120, "iq4_xs": 123}
 CODES = {"int": lib.QZ_CODE_INT, "nf4": lib.QZ_CODE_NF4, "fp4": lib.QZ_CODE_FP4, "fp8": lib.QZ_CODE_FP8,
-         "llm-int8": lib.QZ_CODE_LLM_INT8}
+         "llm-int8": lib.QZ_CODE_LLM_INT8, **BLOCKS}
 GROUPINGS = {"row": lib.QZ_GROUPING_ROW, "flat": lib.QZ_GROUPING_FLAT, "strided": lib.QZ_GROUPING_STRIDED, "tile": lib.QZ_GROUPING_TILE}
 ACTIVATIONS = {"token": lib.QZ_ACTIVATIONS_TOKEN, "tensor": lib.QZ_ACTIVATIONS_TENSOR, "outliers": lib.QZ_ACTIVATIONS_OUTLIERS}
 ORDERS = {"none": lib.QZ_ORDER_NONE, "static": lib.QZ_ORDER_STATIC, "g_idx": lib.QZ_ORDER_GIDX}

@@ -4,10 +4,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
+from .mixes import MIXES
+
 
 @dataclass(frozen=True)
 class Preset:
-    """data: whether calibration tokens are needed. bits: stored for one weight of a large matrix, scales and zero points included."""
+    """data: whether calibration tokens are needed. bits: stored for one weight of a large matrix, scales and zero points included; of
+    a mix, of its own code. mix: which modules get another scheme (mixes.py); "": none."""
 
     scheme: str
     method: str
@@ -16,9 +19,12 @@ class Preset:
     data: bool
     loaders: str
     transform: Optional[str] = None
+    mix: str = ""
 
 
 _HF = "transformers"
+_GGUF_BITS = {"q2_k": 2.625, "q3_k": 3.4375, "q4_k": 4.5, "q5_k": 5.5, "q6_k": 6.5625, "iq4_xs": 4.25, "iq4_nl": 4.5, "q4_0": 4.5,
+              "q4_1": 5.0, "q5_0": 5.5, "q5_1": 6.0, "q8_0": 8.5}
 PRESETS = {
     "w4g128": Preset("w4g128", "gptq", "compressed-tensors", 4 + 16 / 128, True, f"vLLM, {_HF}"),
     "w4g128a": Preset("w4g128a", "gptq", "compressed-tensors", 4 + 20 / 128, True, f"vLLM, {_HF}"),
@@ -41,3 +47,5 @@ PRESETS = {
     "hqq-w3g64": Preset("w3g64f", "hqq", "hqq", 3.2 + 32 / 64, False, f"{_HF} (hqq)"),
     "hqq-w2g64": Preset("w2g64f", "hqq", "hqq", 2 + 32 / 64, False, f"{_HF} (hqq)"),
 }
+PRESETS.update({name: Preset(code, "rtn" if code == "q8_0" else "gptq", "gguf", _GGUF_BITS[code], code != "q8_0", "llama.cpp", name)
+                for name, (code, _) in MIXES.items()})

@@ -17,7 +17,7 @@ class Scheme:
 
     bits: 2, 3, 4 or 8 (with float_zero also 1). group: weights that share a scale, 16 ... 1024, or ROW, or TENSOR. asymmetric: zero
     points are stored. scale: type of the scales, "bf16" or "f16"; None = what the format stores. code: "int" (w = scale * (code -
-    zero)), "nf4", "fp4", "fp8" (w = scale * table[code]), "llm-int8", or the number of a block code. float_zero: zero points are
+    zero)), "nf4", "fp4", "fp8" (w = scale * table[code]), "llm-int8", or a block code of GGUF, "q4_k". float_zero: zero points are
     floats (HQQ). grouping: "row", "flat" (blocks that cross rows), "strided", "tile"; None = the code's own. nested: scales are codes
     themselves, in blocks of so many. activations: inputs of 8 bits, "token", "tensor" or "outliers"; None = floats.
     """
@@ -35,7 +35,8 @@ class Scheme:
     @classmethod
     def preset(cls, name: str) -> Scheme:
         """The scheme that a name stands for: "w4g128", "w3g64", "w4g32a" (asymmetric), "w4g64f" (float zero points), "w8" (per row),
-        "w8tensor", "w8a8" (8-bit inputs), "nf4", "nf4-dq", "fp4", "fp8", "fp8b128" (tiles), "llm-int8", "q4_0".
+        "w8tensor", "w8a8" (8-bit inputs), "nf4", "nf4-dq", "fp4", "fp8", "fp8b128" (tiles), "llm-int8", "q4_0", "q4_k" and
+        the other block codes of GGUF.
 
         >>> qz.Scheme.preset("w3g64a")
         Scheme(bits=3, group=64, asymmetric=True, scale=None, code='int', float_zero=False, grouping=None, nested=0, activations=None)
@@ -57,6 +58,8 @@ class Scheme:
         return None if scheme.grouping == own else names.word(names.GROUPINGS, scheme.grouping)
 
     def __str__(self) -> str:
+        if self.code in names.BLOCKS:
+            return self.code
         if self.code != "int":
             return self.code if self.group < 0 else f"{self.code}, {self.group} a scale"
         group = {ROW: "row", TENSOR: "tensor"}.get(self.group, f"g{self.group}")

@@ -3,6 +3,7 @@ import click
 import pytest
 
 import qz
+from qz import names
 from qz.cli import exit_codes
 from qz.cli.words import Group, Size, Strength, parse_rule, scheme_from
 from qz.plan import GptqOptions, Rule
@@ -41,6 +42,8 @@ def test_scheme_words():
     assert scheme_from(None, None, None, None) == qz.Scheme(4, 128)
     assert scheme_from("w4g32a", 3, None, None) == qz.Scheme(3, 32, True)
     assert scheme_from("w4g32a", None, qz.ROW, False) == qz.Scheme(4, qz.ROW)
+    for name in names.BLOCKS:
+        assert str(qz.Scheme.preset(name)) == name
     for scheme in (qz.Scheme(4, 128), qz.Scheme(3, 64, True), qz.Scheme(8, qz.ROW), qz.Scheme(8, qz.TENSOR)):
         assert qz.Scheme.preset(str(scheme)) == scheme
 

@@ -7,7 +7,8 @@ namespace {
 
 std::vector<uint8_t> columns(const Problem& p, const HessianFactor& f, const Grid& grid, const Scheme& scheme,
                              int64_t block, int32_t threads = 1, const RowMetric& metric = {}) {
-  auto codes = solve_columns(*make_context(threads), p.w.view(), f, metric, grid, scheme, block, nullptr);
+  auto codes =
+      solve_columns(*make_context(threads), p.w.view(), f, metric, grid, Lattice(scheme, p.w.cols()), block, nullptr);
   EXPECT_TRUE(codes.ok()) << codes.status().text();
   return codes.ok() ? *codes : std::vector<uint8_t>();
 }
@@ -157,7 +158,9 @@ TEST(Columns, CancelledBetweenBlocks) {
   ASSERT_TRUE(f.ok() && grid.ok());
   Progress progress([](const ProgressInfo&) { return false; });
   EXPECT_EQ(progress.force().code(), Code::kCancelled);
-  EXPECT_EQ(solve_columns(*make_context(2), p.w.view(), *f, {}, *grid, scheme, 16, &progress).status().code(),
+  EXPECT_EQ(solve_columns(*make_context(2), p.w.view(), *f, {}, *grid, Lattice(scheme, p.w.cols()), 16, &progress)
+                .status()
+                .code(),
             Code::kCancelled);
 }
 

@@ -19,8 +19,8 @@ struct Start {
 
   double loss() const { return objective(p.w.view(), factor, g, scheme, grid, codes); }
   Status refine(int32_t sweeps, bool refit, int32_t threads = 1) {
-    return qz::refine(*make_context(threads), p.w.view(), factor, metric, scheme, sweeps, refit, &grid, &codes,
-                      nullptr);
+    return qz::refine(*make_context(threads), p.w.view(), factor, metric, Lattice(scheme, p.w.cols()), sweeps, refit,
+                      &grid, &codes, nullptr);
   }
 };
 
@@ -49,10 +49,9 @@ Start start_at(int64_t rows, int64_t cols, const Scheme& scheme, int64_t chain, 
       }
     s.metric = std::move(*make_row_metric(*make_context(1), blocks.view(), 0.03));
   }
-  s.codes =
-      nearest
-          ? nearest_codes(*make_context(1), s.p.w.view(), s.grid, scheme)
-          : std::move(*solve_columns(*make_context(1), s.p.w.view(), s.factor, s.metric, s.grid, scheme, 128, nullptr));
+  s.codes = nearest ? nearest_codes(*make_context(1), s.p.w.view(), s.grid, scheme)
+                    : std::move(*solve_columns(*make_context(1), s.p.w.view(), s.factor, s.metric, s.grid,
+                                               Lattice(scheme, cols), 128, nullptr));
   return s;
 }
 

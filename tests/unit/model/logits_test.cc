@@ -94,7 +94,8 @@ INSTANTIATE_TEST_SUITE_P(Quantized, Logits,
                          testing::Values("quantized/llama-128-gptq-4bit-sym-g128",
                                          "quantized/qwen2-128-gptq-4bit-sym-g64-descact",
                                          "quantized/qwen2-128-ct-w4a16-g128", "quantized/llama-128-awq-4bit-g128",
-                                         "quantized/qwen2-128-bnb-nf4-dq"),
+                                         "quantized/qwen2-128-bnb-nf4-dq", "quantized/llama-128-gguf-q4_0",
+                                         "quantized/llama-256-gguf-q4_k_m", "quantized/qwen2-128-gguf-q8_0"),
                          test_name);
 
 }  // namespace

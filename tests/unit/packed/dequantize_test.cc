@@ -1,6 +1,8 @@
 // Every kind of code and grouping against its formula, one element at a time.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "packed/block_code.h"
@@ -102,28 +104,33 @@ TEST(Dequantize, NestedScalesAreWhatTheirPartsSay) {
   EXPECT_NE(hash_qmatrix(q), hash);
 }
 
+// Any bytes with finite scales are blocks: unpacked and packed they are the same, and parts decode like the whole.
 TEST(Dequantize, GgufBlocks) {
   for (const BlockCode& block : block_codes()) {
+    SCOPED_TRACE(block.name);
     QMatrix q;
     q.rows = 2;
     q.cols = 2 * block.elements;
     q.scheme = block_scheme(block);
-    q.codes.resize(static_cast<size_t>(4 * block.bytes));
-    std::vector<float> x(static_cast<size_t>(4 * block.elements));
-    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(static_cast<int>(i * 7919 % 201) - 100) / 64;
-    for (int64_t b = 0; b < 4; ++b)
-      block.encode(x.data() + b * block.elements, nullptr, q.codes.data() + b * block.bytes);
-    ASSERT_TRUE(check_qmatrix(q).ok()) << block.name << check_qmatrix(q).text();
+    for (int i = 0; i < 4 * block.bytes; ++i) q.codes.push_back(static_cast<uint8_t>(i * 7919 % 251));
+    for (int b = 0; b < 4; ++b) {
+      uint8_t* at = q.codes.data() + b * block.bytes;
+      write_f16(0.25f * static_cast<float>(b + 1), at + block.d_at);
+      if (block.dmin_at >= 0) write_f16(0.125f * static_cast<float>(b + 1), at + block.dmin_at);
+      BlockFields fields;
+      block.unpack(at, &fields);
+      std::vector<uint8_t> again(static_cast<size_t>(block.bytes), 0xAA);
+      block.pack(fields, again.data());
+      EXPECT_TRUE(std::equal(again.begin(), again.end(), at));
+    }
+    ASSERT_TRUE(check_qmatrix(q).ok()) << check_qmatrix(q).text();
     const Matrix w = dequantize(q);
     std::vector<float> part(static_cast<size_t>(block.elements));
     dequantize_part(q, 1, 3, 3 + block.elements, part.data());
-    for (int64_t i = 0; i < 4 * block.elements; ++i) {
-      EXPECT_NEAR(w.data()[i], x[static_cast<size_t>(i)], 3.2f / static_cast<float>(1 << block.bits)) << block.name;
-      const int64_t c = i - q.cols - 3;
-      if (c >= 0 && c < block.elements) {
-        EXPECT_EQ(part[static_cast<size_t>(c)], w.data()[i]);
-      }
-    }
+    for (int64_t c = 0; c < block.elements; ++c) EXPECT_EQ(part[static_cast<size_t>(c)], w.row(1)[3 + c]);
+    QMatrix bad = q;
+    write_f16(HUGE_VALF, bad.codes.data() + 3 * block.bytes + block.d_at);
+    EXPECT_NE(check_qmatrix(bad).text().find("scale of block 3"), std::string::npos);
     q.codes.pop_back();
     EXPECT_FALSE(check_qmatrix(q).ok());
   }

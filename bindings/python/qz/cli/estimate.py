@@ -80,10 +80,11 @@ def estimate(common: Common, model: str, goal: str, weights: tuple[str, ...], co
 
 
 def open_shapes(path: str, common: Common) -> Model:
-    """A directory, with real headers if they are there; or a config.json."""
+    """A directory, with real headers if they are there; a GGUF file; or a config.json."""
     file = pathlib.Path(path)
     directory = file.parent if file.name == "config.json" else file
-    has_weights = directory.is_dir() and any(entry.name.endswith(".safetensors") for entry in os.scandir(directory))
+    has_weights = file.suffix == ".gguf" or (directory.is_dir() and any(entry.name.endswith((".safetensors", ".gguf"))
+                                                                        for entry in os.scandir(directory)))
     return Model.open(directory, context=common.context, config_only=file.name == "config.json" or not has_weights)
 
 

@@ -5,7 +5,7 @@ import math
 import pathlib
 import resource
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Optional
 
 import click
@@ -16,8 +16,9 @@ from ..calibration import MODES, Calibration
 from ..errors import BadFile, InvalidArgument, IoError
 from ..estimates import MemoryEstimate, MemoryQuery, estimate
 from ..memory import MemoryMonitor
+from ..mixes import mix_rules
 from ..model import Model
-from ..names import FORMATS, METHODS, TRANSFORMS
+from ..names import BLOCKS, FORMATS, METHODS, TRANSFORMS
 from ..plan import Plan, Rule
 from ..presets import PRESETS
 from .common import Common, megabytes, pairs, with_common
@@ -41,7 +42,7 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, preset, sche
               help="Another treatment for some modules: 'lm_head=keep', '*.layers.0.*=w8g128', '*.down_proj=rtn:w8g128'. "
                    "Repeatable, the last match wins.")
 @click.option("--plan", "plan_file", type=click.Path(), help="All rules from a JSON file, instead of the options above.")
-@click.option("--format", "format_", type=click.Choice([name for name in FORMATS if name != "plain"]), help="Default: compressed-tensors.")
+@click.option("--format", "format_", type=click.Choice([name for name in FORMATS if name != "plain"]), help="Default: compressed-tensors.  gguf: OUT/model.gguf for llama.cpp, q4_k_m unless told otherwise.")
 @click.option("--calib", multiple=True, metavar="self|mix|text|FILE",
               help="What to calibrate with. Files: .txt, .jsonl with a \"text\" field, .npy with token ids, or what --save-calib wrote. self: "
                    f"text that the model writes itself; text: the files; mix: half of each.  [default: {defaults.MODE_WITH_TEXT} with a "
@@ -77,6 +78,8 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
     Without --calib no data is needed: the model writes its own calibration text.
     """
     started = time.monotonic()
+    if preset_ is None and format_ == "gguf" and scheme is None and plan_file is None:
+        preset_ = defaults.GGUF_PRESET
     chosen = PRESETS[preset_] if preset_ else None
     scheme = scheme or (chosen.scheme if chosen else None)
     method = method or (chosen.method if chosen else _method_for(scheme))
@@ -93,7 +96,8 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
         plan = Plan.from_json(opened, _read(plan_file))
     else:
         plan = Plan(opened)
-        for glob, rule in [("*", base), *parsed]:
+        mixed = mix_rules(opened, chosen.mix) if chosen and chosen.mix and chosen.scheme == scheme else []
+        for glob, rule in [("*", base), *((glob, replace(base, scheme=code)) for glob, code in mixed), *parsed]:
             plan.add(glob, **vars(rule))
     calibration = None
     if dry_run:
@@ -142,7 +146,7 @@ def _needs_data(rule: dict[str, Any]) -> bool:
 def _method_for(scheme: Optional[str]) -> str:
     """GPTQ, unless it does not make such codes."""
     found = preset(scheme) if scheme else None
-    if found is None or found.code in {"int", "nf4", "fp4", "fp8"}:
+    if found is None or found.code in {"int", "nf4", "fp4", "fp8", *BLOCKS}:
         return "hqq" if found is not None and found.float_zero else "gptq"
     return "rtn"
 
@@ -205,7 +209,10 @@ def _mean(values: Any) -> Optional[float]:
 
 
 def _weight_bytes(directory: str) -> int:
-    return sum(file.stat().st_size for file in pathlib.Path(directory).glob("*.safetensors"))
+    path = pathlib.Path(directory)
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for end in ("safetensors", "gguf") for file in path.glob(f"*.{end}"))
 
 
 def _show(console: Console, s: dict[str, Any]) -> None:
