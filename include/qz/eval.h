@@ -51,6 +51,8 @@ QZ_API qz_status qz_eval_perplexity(const qz_model *model, const qz_model *refer
 QZ_API qz_status qz_session_create(const qz_model *model, int64_t max_seq, qz_session **out);
 /* Feeds n tokens. logits: F32 [n, vocab] or [1, vocab] (the last token's). NULL: none wanted. */
 QZ_API qz_status qz_session_logits(qz_session *session, const int32_t *ids, size_t n, const qz_tensor *logits);
+/* The same from embeddings that are ready, as qz_calib_add_embeddings takes them: x is F32, F16 or BF16, [n, hidden]. */
+QZ_API qz_status qz_session_logits_embeddings(qz_session *session, const qz_tensor *x, const qz_tensor *logits);
 /* Feeds the prompt (n >= 1), then samples until max_tokens, the end-of-text token, or fn says stop. opts may be NULL. */
 QZ_API qz_status qz_session_generate(qz_session *session, const int32_t *prompt, size_t n, const qz_generate_options *opts, qz_token_fn fn,
                                      void *user);

@@ -29,8 +29,8 @@ typedef struct qz_module_info {
   int32_t quantized;    /* 1: stored or held as codes */
   int32_t bits;         /* of its codes; 0 if not quantized */
   const char *name;     /* "model.layers.0.self_attn.q_proj" */
-  const char *role;     /* "q" "k" "v" "o" "gate" "up" "down" "head"; fused: "qkv" "gate_up" */
-  int64_t layer;        /* -1: the head */
+  const char *role;     /* "q" "k" "v" "o" "gate" "up" "down" "head"; fused: "qkv" "gate_up"; "other" */
+  int64_t layer;        /* -1: the head, others */
   int64_t rows, cols;   /* output features, input features */
   int64_t group;        /* columns that share a scale; -1 row, -2 tensor; 0 if not quantized */
 } qz_module_info;
@@ -49,7 +49,8 @@ typedef struct qz_save_options {
  * directories are understood. opts may be NULL. */
 QZ_API qz_status qz_model_open(const qz_context *ctx, const char *path, const qz_model_options *opts, qz_model **out);
 QZ_API qz_status qz_model_get_info(const qz_model *model, qz_model_info *out);
-/* Linear layers in the order of the forward pass, the head last. */
+/* Linear layers: those outside the language part of a model that sees, then the others in the order of the forward pass, the head
+ * last. */
 QZ_API size_t qz_model_module_count(const qz_model *model);
 /* Strings live as long as the model. */
 QZ_API qz_status qz_model_get_module(const qz_model *model, size_t i, qz_module_info *out);

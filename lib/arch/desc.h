@@ -67,6 +67,10 @@ struct ArchDesc {
   // one with most conditions that hold is taken.
   std::string_view when = "";
 
+  // A model with a language part: the key of config.json that holds its configuration; the name of its family, if that
+  // is not looked up there; what stands in front of all its names; and what other files have instead of their leading
+  // "model.", but for the head. Everything else of the model passes through, or is rounded without data.
+  std::string_view text_config = "", text_family = "", text_prefix = "", text_body = "";
   // In front of every name but the head's; files without it are read too (as saved from the model without its head).
   std::string_view prefix = "";
   std::string_view layer = "model.layers.{}";

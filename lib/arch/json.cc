@@ -12,6 +12,7 @@ namespace {
 template <class Desc, class Visitor>
 void visit_fields(Desc& d, Visitor& v) {
   v("name", d.name), v("hf_class", d.hf_class), v("model_type", d.model_type), v("when", d.when);
+  v("text_config", d.text_config), v("text_family", d.text_family), v("text_prefix", d.text_prefix), v("text_body", d.text_body);
   v("prefix", d.prefix), v("layer", d.layer), v("embed", d.embed), v("positions", d.positions);
   v("final_norm", d.final_norm), v("head", d.head), v("project_in", d.project_in), v("project_out", d.project_out);
   v("embed_norm", d.embed_norm), v("attn_norm", d.attn_norm), v("mlp_norm", d.mlp_norm);
@@ -164,6 +165,7 @@ struct Reader {
 };
 
 Status check_desc(const ArchDesc& d) {
+  if (!d.text_config.empty()) return {};  // the names are those of the family that is found there
   const bool fused_qkv = !d.qkv.empty(), fused_up = !d.gate_up.empty();
   const std::pair<const char*, bool> missing[] = {
       {"name", d.name.empty()},

@@ -169,6 +169,10 @@ Result<EvalResult> evaluate_perplexity(const Model& model, const Model* referenc
     return error(Code::kInvalidArgument, "the reference has a vocabulary of %lld tokens, the model one of %lld",
                  static_cast<long long>(reference->config().vocab), static_cast<long long>(model.config().vocab));
   }
+  if (!text.embeddings.empty()) {
+    return error(Code::kInvalidArgument, "a text that is evaluated is token ids, found %zu sequences of embeddings",
+                 text.embeddings.size());
+  }
   int64_t max_seq = position_limit(model);
   if (reference != nullptr) max_seq = std::min(max_seq, position_limit(*reference));
   QZ_ASSIGN(const WindowPlan plan, plan_windows(text, options, max_seq));

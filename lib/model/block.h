@@ -151,12 +151,18 @@ class Ends {
   // r[rows][hidden] = embedding (scaled, normed) (+ learned position) (+ project_in). kInvalidArgument names sequence
   // and position of a bad id.
   Status embed(const Model& model, const Sequences& sequences, const int32_t* ids, float* r) const;
+  // The same from embeddings that are ready, x[rows][embed_dim]: scaled, where the family scales.
+  Status embed_rows(const Model& model, const Sequences& sequences, const float* x, float* r) const;
   // logits[rows][vocab] of the rows of r: final norm, project_out, head. Call with few hundred rows at a time.
   // x = what the head reads [rows][embed_dim]: final norm, project_out.
   Status head_input(const Model& model, MatrixView r, float* x, Progress* progress = nullptr) const;
   Status logits(const Model& model, MatrixView r, float* logits, Progress* progress = nullptr) const;
 
  private:
+  Status check_positions(const Model& model, const Sequences& sequences) const;
+  // r = x (normed) (+ learned position) (+ project_in). x is used up; it may be r unless there is a projection.
+  Status place(const Model& model, const Sequences& sequences, float* x, float* r) const;
+
   std::vector<uint8_t> embed_;
   DType embed_dtype_ = DType::kF32;
   int64_t embed_rows_ = 0;

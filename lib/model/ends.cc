@@ -58,6 +58,18 @@ Result<Ends> Ends::load(const Model& model) {
   return ends;
 }
 
+Status Ends::check_positions(const Model& model, const Sequences& sequences) const {
+  for (int64_t s = 0; s < sequences.count() && !positions_.empty(); ++s) {
+    const int64_t last = sequences.first_position(s) + sequences.length(s) + model.arch().position_offset;
+    if (last > positions_.rows()) {
+      return error(Code::kInvalidArgument, "sequence %lld ends at position %lld, the model has %lld positions",
+                   static_cast<long long>(s), static_cast<long long>(last - model.arch().position_offset),
+                   static_cast<long long>(model.config().max_seq));
+    }
+  }
+  return {};
+}
+
 Status Ends::embed(const Model& model, const Sequences& sequences, const int32_t* ids, float* r) const {
   const ModelConfig& c = model.config();
   const size_t row_bytes = static_cast<size_t>(c.embed_dim) * dtype_bits(embed_dtype_) / 8;
@@ -65,12 +77,6 @@ Status Ends::embed(const Model& model, const Sequences& sequences, const int32_t
   float* out = project_in_.present() ? narrow.data() : r;
   for (int64_t s = 0; s < sequences.count(); ++s) {
     const int64_t begin = sequences.start[static_cast<size_t>(s)];
-    const int64_t last = sequences.first_position(s) + sequences.length(s) + model.arch().position_offset;
-    if (!positions_.empty() && last > positions_.rows()) {
-      return error(Code::kInvalidArgument, "sequence %lld ends at position %lld, the model has %lld positions",
-                   static_cast<long long>(s), static_cast<long long>(last - model.arch().position_offset),
-                   static_cast<long long>(c.max_seq));
-    }
     for (int64_t i = begin; i < begin + sequences.length(s); ++i) {
       if (ids[i] < 0 || ids[i] >= embed_rows_) {
         return error(Code::kInvalidArgument,
@@ -85,11 +91,28 @@ Status Ends::embed(const Model& model, const Sequences& sequences, const int32_t
   if (c.embed_scale != 1) {
     for (int64_t i = 0; i < sequences.rows() * c.embed_dim; ++i) out[i] *= static_cast<float>(c.embed_scale);
   }
+  return place(model, sequences, out, r);
+}
+
+Status Ends::embed_rows(const Model& model, const Sequences& sequences, const float* x, float* r) const {
+  const int64_t size = sequences.rows() * model.config().embed_dim;
+  if (!project_in_.present()) {
+    std::memcpy(r, x, static_cast<size_t>(size) * sizeof(float));
+    return place(model, sequences, r, r);
+  }
+  Scratch narrow(size);
+  std::memcpy(narrow.data(), x, static_cast<size_t>(size) * sizeof(float));
+  return place(model, sequences, narrow.data(), r);
+}
+
+Status Ends::place(const Model& model, const Sequences& sequences, float* x, float* r) const {
+  const ModelConfig& c = model.config();
+  QZ_TRY(check_positions(model, sequences));
   if (!embed_norm_.weight.empty()) {
-    QZ_TRY(norm_rows(model, embed_norm_, {out, sequences.rows(), c.embed_dim, c.embed_dim}, out));
+    QZ_TRY(norm_rows(model, embed_norm_, {x, sequences.rows(), c.embed_dim, c.embed_dim}, x));
   }
   if (project_in_.present()) {
-    QZ_TRY(project_in_.apply(model.context(), narrow.view(sequences.rows(), c.embed_dim), false, r));
+    QZ_TRY(project_in_.apply(model.context(), {x, sequences.rows(), c.embed_dim, c.embed_dim}, false, r));
   }
   for (int64_t s = 0; s < sequences.count() && !positions_.empty(); ++s) {
     const int64_t begin = sequences.start[static_cast<size_t>(s)];

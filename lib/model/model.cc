@@ -3,10 +3,12 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "io/repository.h"
 #include "model/biases.h"
 #include "model/layout.h"
+#include "model/others.h"
 
 namespace qz {
 
@@ -42,6 +44,8 @@ const char* role_name(Role role) {
       return "router";
     case Role::kSharedScale:
       return "shared_scale";
+    case Role::kOther:
+      return "other";
     case Role::kHead:
       return "head";
   }
@@ -77,6 +81,50 @@ Result<std::shared_ptr<const ArchDesc>> choose_architecture(const Json& config, 
                "%s: architecture '%.100s' is not known (%s are); describe it in arch_json, starting from one of them: "
                "{\"base\": \"llama\", \"name\": ...}",
                file.c_str(), (hf_class.empty() ? model_type : hf_class).c_str(), known.c_str());
+}
+
+// The configuration that describes the forward pass: config.json, or the part of it that belongs to the language model,
+// whose family then takes the place of *arch.
+struct LanguagePart {
+  Json config;
+  std::string where;  // in front of errors
+};
+
+Result<std::shared_ptr<const ArchDesc>> language_family(const ArchDesc& whole, const LanguagePart& part) {
+  if (whole.text_family.empty()) return choose_architecture(part.config, part.where, "");
+  for (const ArchDesc* desc : architectures()) {
+    if (desc->name == whole.text_family) return std::shared_ptr<const ArchDesc>(desc, [](const ArchDesc*) {});
+  }
+  return error(Code::kInvalidArgument, "arch_json: 'text_family' must be the name of a family, found \"%s\"",
+               std::string(whole.text_family).c_str());
+}
+
+Result<LanguagePart> find_language_part(const Checkpoint& checkpoint, const std::string& file,
+                                        std::shared_ptr<const ArchDesc>* arch) {
+  const std::string key((*arch)->text_config);
+  const Json& config = checkpoint.config();
+  LanguagePart part{config, file};
+  if (key.empty()) return part;
+  if (const auto it = config.find(key); it != config.end()) {
+    part = {*it, file + ": " + key};
+  } else if ((*arch)->text_family.empty()) {
+    return error(Code::kBadFile, "%s: missing key %s", file.c_str(), key.c_str());
+  }
+  if (!part.config.is_object()) return error(Code::kBadFile, "%s: must be an object", part.where.c_str());
+  QZ_ASSIGN(std::shared_ptr<const ArchDesc> inner, language_family(**arch, part));
+  if (!inner->text_config.empty()) {
+    return error(Code::kUnsupported, "%s: a language part that has one itself", part.where.c_str());
+  }
+  for (const char* inherited : {"tie_word_embeddings", "dtype", "torch_dtype"}) {
+    if (config.contains(inherited) && !part.config.contains(inherited)) part.config[inherited] = config[inherited];
+  }
+  TextNames names = TextNames::kPrefixed;
+  for (const TextNames some : {TextNames::kPlain, TextNames::kInBody, TextNames::kPrefixed}) {
+    const auto desc = language_part(*arch, inner, some);
+    if (checkpoint.find(std::string(desc->embed) + ".weight") != nullptr) names = some;
+  }
+  *arch = language_part(*arch, std::move(inner), names);
+  return part;
 }
 
 // Our own report, if the directory has one. It is for reading only, so damage is a log line.
@@ -123,11 +171,17 @@ Result<std::shared_ptr<const Model>> Model::open(ContextPtr context, const std::
   const std::string file = dir + "/config.json";
   if (!config.is_object()) return error(Code::kBadFile, "%s: must be an object", file.c_str());
   QZ_ASSIGN(model->arch_, choose_architecture(config, file, options.arch_json));
-  QZ_ASSIGN(model->config_, parse_model_config(ctx, config, *model->arch_, file));
+  QZ_ASSIGN(const LanguagePart part, find_language_part(*model->checkpoint_, file, &model->arch_));
+  QZ_ASSIGN(model->config_, parse_model_config(ctx, part.config, *model->arch_, part.where));
   model->choose_prefix();
   if (config.contains("auto_map")) ctx.log(LogLevel::kWarn, "%s: auto_map names code; it is never run", file.c_str());
 
   model->modules_ = list_modules(model->config_, *model->arch_);
+  if (!model->arch_->text_config.empty()) {
+    QZ_ASSIGN(std::vector<Module> others, list_other_linears(*model->checkpoint_, model->modules_, ctx.limits));
+    std::move(model->modules_.begin(), model->modules_.end(), std::back_inserter(others));
+    model->modules_ = std::move(others);
+  }
   model->find_stacked_experts();
   QZ_TRY(model->open_quantized());
   if (!options.config_only) QZ_TRY(model->check_tensors(options.strict));
@@ -208,7 +262,7 @@ int64_t Model::find_module(std::string_view name) const {
 }
 
 std::pair<size_t, size_t> Model::block_modules(int64_t layer) const {
-  const auto before = [](const Module& m, int64_t l) { return m.layer >= 0 && m.layer < l; };
+  const auto before = [](const Module& m, int64_t l) { return m.role == Role::kOther || (m.layer >= 0 && m.layer < l); };
   const auto first = std::lower_bound(modules_.begin(), modules_.end(), layer, before);
   const auto end = std::lower_bound(first, modules_.end(), layer + 1, before);
   return {static_cast<size_t>(first - modules_.begin()), static_cast<size_t>(end - modules_.begin())};

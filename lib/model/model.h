@@ -18,7 +18,7 @@
 
 namespace qz {
 
-// kPlain MLP: kUp and kDown. In a block with experts the shared expert has the roles of an MLP.
+// kOther: outside the language part, not in its forward pass. kPlain MLP: kUp and kDown. In a block with experts the shared expert has the roles of an MLP.
 enum class Role : int32_t {
   kQ,
   kK,
@@ -35,15 +35,16 @@ enum class Role : int32_t {
   kDown,
   kRouter,
   kSharedScale,
+  kOther,
   kHead
 };
-constexpr size_t kRoles = 16;
+constexpr size_t kRoles = 17;
 const char* role_name(Role role);  // "q" "k" … "head"
 
 struct Module {      // a linear layer: y = x W^T + b
   std::string name;  // "model.layers.0.self_attn.q_proj"; its tensors are name + ".weight" and, if it has one, ".bias"
   Role role = Role::kQ;
-  int64_t layer = -1;   // -1: the head
+  int64_t layer = -1;   // -1: the head, others
   int64_t expert = -1;  // -1: not one of a mixture
   int64_t rows = 0, cols = 0;
   bool can_quantize = true;  // false: a tied head, a router
@@ -82,7 +83,7 @@ class Model {
   const ArchDesc& arch() const { return *arch_; }
   const std::shared_ptr<const Checkpoint>& checkpoint() const { return checkpoint_; }
   FormatId format() const { return format_; }                      // kPlain: nothing is quantized
-  const std::vector<Module>& modules() const { return modules_; }  // in the order of the forward pass; the head last
+  const std::vector<Module>& modules() const { return modules_; }  // others, then in the order of the forward pass; the head last
   int64_t find_module(std::string_view name) const;                // -1: none
   std::pair<size_t, size_t> block_modules(int64_t layer) const;    // [first, end) of modules()
   const std::shared_ptr<const Json>& report() const { return report_; }  // null: none

@@ -55,6 +55,16 @@ void Session::extend_rope(int64_t positions) {
 }
 
 Status Session::step(const int32_t* ids, int64_t n, bool all, float* logits, Progress* progress) {
+  const auto embed = [&](const Sequences& sequences, float* r) { return ends_->embed(*model_, sequences, ids, r); };
+  return run(embed, n, all, logits, progress);
+}
+
+Status Session::step_embeddings(const float* x, int64_t n, bool all, float* logits, Progress* progress) {
+  const auto embed = [&](const Sequences& sequences, float* r) { return ends_->embed_rows(*model_, sequences, x, r); };
+  return run(embed, n, all, logits, progress);
+}
+
+Status Session::run(const Embed& embed, int64_t n, bool all, float* logits, Progress* progress) {
   const ModelConfig& config = model_->config();
   if (n < 1 || n > max_seq_ - position_) {
     return error(Code::kInvalidArgument, "%lld tokens do not fit: %lld of %lld positions are used",
@@ -66,7 +76,7 @@ Status Session::step(const int32_t* ids, int64_t n, bool all, float* logits, Pro
   extend_rope(position_ + n);
 
   Scratch r(batch_ * n * config.hidden);
-  QZ_TRY(ends_->embed(*model_, sequences, ids, r.data()));
+  QZ_TRY(embed(sequences, r.data()));
   for (size_t i = 0; i < blocks_.size(); ++i) {
     QZ_TRY(block_forward(*model_, blocks_[i], rope_, sequences, &cache_[i], r.data(), progress));
   }

@@ -1,5 +1,6 @@
 // Incremental decoding: all blocks in memory, one KV cache, several sequences at once if wanted (batched sampling).
 #pragma once
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -21,10 +22,14 @@ class Session {
   // last, or null. kInvalidArgument when they do not fit max_seq or an id is outside the vocabulary: nothing was fed
   // then.
   Status step(const int32_t* ids, int64_t n, bool all, float* logits, Progress* progress = nullptr);
+  // The same from embeddings that are ready, x[batch][n][embed_dim].
+  Status step_embeddings(const float* x, int64_t n, bool all, float* logits, Progress* progress = nullptr);
 
  private:
   Session() = default;
   void extend_rope(int64_t positions);
+  using Embed = std::function<Status(const Sequences& sequences, float* r)>;
+  Status run(const Embed& embed, int64_t n, bool all, float* logits, Progress* progress);
 
   ModelPtr model_;
   int64_t max_seq_ = 0, batch_ = 1, position_ = 0;

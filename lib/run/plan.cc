@@ -111,7 +111,12 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
       out.push_back(p);
       continue;
     }
-    p.method = rule->method == Method::kDefault ? default_method(rule->scheme, has_calibration) : rule->method;
+    const bool blind = module.role == Role::kOther;  // no calibration token gets there
+    p.method =
+        rule->method == Method::kDefault ? default_method(rule->scheme, has_calibration && !blind) : rule->method;
+    if (p.method == Method::kGptq && blind)
+      return error(Code::kUnsupported, "'%s' is outside the language part: it can be rounded, not solved by GPTQ",
+                   module.name.c_str());
     p.scheme = rule->scheme;
     p.gptq = rule->gptq;
     if (p.method == Method::kGptq && !has_calibration)
@@ -133,13 +138,25 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
   return out;
 }
 
+PlannedModule describe_module(const Model& model, size_t module) {
+  const Module& m = model.modules()[module];
+  PlannedModule out;
+  out.name = m.name;
+  out.in_block = m.layer >= 0;
+  out.elsewhere = m.role == Role::kOther;
+  if (model.arch().text_config.empty()) return out;
+  std::string_view ending = m.name;
+  for (const std::string_view prefix : {model.arch().text_prefix, model.arch().text_body, std::string_view("model.")})
+    if (!prefix.empty() && ending.substr(0, prefix.size()) == prefix) ending.remove_prefix(prefix.size());
+  out.ending = ending;
+  return out;
+}
+
 PlanSummary summarize_plan(const Model& model, const std::vector<ModulePlan>& modules) {
   PlanSummary summary;
   for (size_t i = 0; i < modules.size(); i++) {
     const ModulePlan& p = modules[i];
-    PlannedModule m;
-    m.name = model.modules()[i].name;
-    m.in_block = model.modules()[i].layer >= 0;
+    PlannedModule m = describe_module(model, i);
     m.quantized = p.method != Method::kKeep;
     m.scheme = p.scheme;
     m.g_idx = needs_g_idx(p, model.modules()[i]);

@@ -45,6 +45,8 @@ struct ModulePlan {
 Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId format, bool has_calibration);
 
 // What the format's configuration needs to know. modules in model order.
+// The names and the place of a module, as formats write them; not quantized.
+PlannedModule describe_module(const Model& model, size_t module);
 PlanSummary summarize_plan(const Model& model, const std::vector<ModulePlan>& modules);
 
 bool glob_match(std::string_view glob, std::string_view text);

@@ -79,9 +79,7 @@ Result<SavePlan> plan_save(const Model& model, FormatId id, bool allow_loss, Pro
   int count = 0;
   for (size_t i = 0; i < model.modules().size(); i++) {
     const Module& module = model.modules()[i];
-    PlannedModule planned;
-    planned.name = module.name;
-    planned.in_block = module.layer >= 0;
+    PlannedModule planned = describe_module(model, i);
     if (const auto stored = model.stored_scheme(i); stored && !plain) {
       planned.quantized = true;
       if (progress) {

@@ -86,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(
                     "models/qwen3-moe-v4config", "models/gemma", "models/gemma3", "models/gpt-neox",
                     "models/gpt-neox-sequential", "models/starcoder2", "models/glm4", "models/falcon-rw",
                     "models/falcon-11b", "models/bloom-residual-normed", "models/phi3-longrope", "models/deepseek-v2",
-                    "models/deepseek-v2-lite", "models/deepseek-v3"),
+                    "models/deepseek-v2-lite", "models/deepseek-v3", "models/internvl-qwen3", "models/qwen2_5-vl"),
     test_name);
 
 // Packed by GPTQModel, llm-compressor and bitsandbytes; the logits come from the weights that those tools decode.
