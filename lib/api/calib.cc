@@ -51,9 +51,7 @@ qz_status qz_calib_add_generated(qz_calib* calib, const qz_model* model, int64_t
   });
 }
 
-int64_t qz_calib_sequences(const qz_calib* calib) {
-  return calib ? calib->tokens.count() : 0;
-}
+int64_t qz_calib_sequences(const qz_calib* calib) { return calib ? calib->tokens.count() : 0; }
 
 int64_t qz_calib_tokens(const qz_calib* calib) { return calib ? calib->tokens.tokens() : 0; }
 

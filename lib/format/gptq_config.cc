@@ -110,7 +110,8 @@ Result<Json> gptq_config(const PlanSummary& plan, GptqKind kind) {
     return m.ending.empty() ? std::string("^").append(escape_pattern(m.name)).append("$") : loader_pattern(m);
   };
   for (const PlannedModule& m : kept_modules(plan))
-    if (!is_head(m)) dynamic["-:" + pattern_of(m)] = Json::object();  // the head is kept without being told
+    if (!is_head(m) || !is_head_name(m.name))  // such a head is kept without being told
+      dynamic["-:" + pattern_of(m)] = Json::object();
   for (const PlannedModule& m : plan.modules) {
     if (!m.quantized) continue;
     const std::string pattern = pattern_of(m);

@@ -56,7 +56,7 @@ std::vector<PlannedModule> kept_modules(const PlanSummary& plan) {
   for (const PlannedModule& m : plan.modules) {
     if (m.quantized) continue;
     const std::string tower = tower_of(m);
-    const bool whole = m.elsewhere && touched.count(tower) == 0;
+    const bool whole = m.elsewhere && !m.ending.empty() && touched.count(tower) == 0;
     if (whole && !listed.insert(tower).second) continue;
     kept.push_back(m);
     if (whole) kept.back().name = kept.back().ending = tower;
@@ -73,7 +73,7 @@ Json kept_names(const PlanSummary& plan) {
 
 bool keeps_beside_head(const PlanSummary& plan) {
   for (const PlannedModule& m : plan.modules)
-    if (!is_head(m) && !m.quantized) return true;
+    if (!m.quantized && !(is_head(m) && is_head_name(m.name))) return true;
   return false;
 }
 

@@ -1,7 +1,6 @@
 // Linear layers of a file that the forward pass does not know, such as those of a vision tower.
 #include "model/others.h"
 
-
 #include <algorithm>
 #include <set>
 #include <tuple>

@@ -145,12 +145,11 @@ TEST(Vision, LanguagePartAloneIsQuantized) {
     // Loaders call modules otherwise than the file does: the whole tower is left out by a pattern.
     const std::string ignore = file->checkpoint()->config()["quantization_config"]["ignore"].dump();
     const bool chat = model->arch().name == "internvl_chat";
-    EXPECT_EQ(ignore, Json::array({std::string("re:^(model\\.)?") + (chat ? "mlp1" : "multi_modal_projector") +
-                                       "(\\..*)?$",
-                                   std::string("re:^(model\\.)?") + (chat ? "vision_model" : "vision_tower") +
-                                       "(\\..*)?$",
-                                   "re:^(model\\.)?(language_model\\.)?(model\\.)?lm_head$"})
-                          .dump());
+    EXPECT_EQ(ignore,
+              Json::array({std::string("re:^(model\\.)?") + (chat ? "mlp1" : "multi_modal_projector") + "(\\..*)?$",
+                           std::string("re:^(model\\.)?") + (chat ? "vision_model" : "vision_tower") + "(\\..*)?$",
+                           "re:^(model\\.)?(language_model\\.)?(model\\.)?lm_head$"})
+                  .dump());
   }
 }
 
@@ -190,9 +189,14 @@ TEST(Vision, TowerIsRoundedByRule) {
       EXPECT_EQ(hash_qmatrix(**file->load_matrix(i)), hash_qmatrix(**memory->load_matrix(i))) << m.name;
     }
   }
+  RunOptions gptq;
+  gptq.format = FormatId::kGptq;
+  const Plan tower = plan_of(model, {rule("vision_tower.*", Method::kRtn, "w4g32")});
+  expect_failure(run_plan(tower, nullptr, gptq).status(), Code::kUnsupported,
+                 {"vision_tower.encoder.layer.0.", "compressed-tensors and bitsandbytes only"});
   const Plan blind = plan_of(model, {rule("vision_tower.*", Method::kGptq, "w4g16")});
   expect_failure(run_plan(blind, &calibration, {}).status(), Code::kUnsupported,
-                 {"vision_tower.encoder.layer.0.", "outside the language part"});
+                 {"vision_tower.encoder.layer.0.", "outside the blocks"});
 }
 
 TEST(Vision, WrongInputs) {
