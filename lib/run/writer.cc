@@ -41,7 +41,7 @@ Result<std::unique_ptr<ModelWriter>> ModelWriter::create(const Model& source, co
 
   OutputTensors output = output_tensors(source, summary, w->format_);
   w->copies_ = std::move(output.copies);
-  w->unstacked_ = std::move(output.unstacked);
+  w->rewritten_ = std::move(output.rewritten);
   const uint64_t bytes = ShardWriter::total_bytes(output.tensors);
   QZ_ASSIGN(w->staging_, StagingDir::create(target, source.checkpoint()->dir(), options.overwrite, bytes));
   QZ_ASSIGN(w->shards_, ShardWriter::create(w->staging_.get(), std::move(output.tensors), options.shard_bytes));
@@ -77,7 +77,7 @@ Status ModelWriter::write_dense(size_t module, const Matrix& natural) {
 }
 
 Status ModelWriter::finish(Json report, Progress* progress) {
-  for (const size_t i : unstacked_) {
+  for (const size_t i : rewritten_) {
     QZ_ASSIGN(const Matrix weight, source_->load_weight(i));
     QZ_TRY(write_dense(i, weight));
   }

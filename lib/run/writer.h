@@ -38,7 +38,7 @@ class ModelWriter {
   const Format* format_ = nullptr;  // null: plain
   PlanSummary summary_;
   std::vector<std::string> copies_;  // tensors to pass through
-  std::vector<size_t> unstacked_;    // modules that stay plain but leave a tensor that others share
+  std::vector<size_t> rewritten_;    // modules that stay plain but leave a tensor that others share
   std::unique_ptr<StagingDir> staging_;
   std::unique_ptr<ShardWriter> shards_;
 };
