@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import Error
 from . import exit_codes
 from .advise import advise_command
+from .arch import arch
 from .check import check
 from .common import write_json
 from .convert import convert
@@ -36,7 +37,7 @@ def commands() -> None:
     """Quantizes language models on the CPU."""
 
 
-for command in (quantize, evaluate, generate, inspect, convert, presets, verify, report, devices, doctor, estimate, check, advise_command):
+for command in (quantize, evaluate, generate, inspect, convert, presets, verify, report, devices, doctor, estimate, check, advise_command, arch):
     commands.add_command(command)
 
 
