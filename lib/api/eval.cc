@@ -29,7 +29,8 @@ class Busy {
 // last.
 Status step_into(const Session& session, int64_t count, const qz_tensor* logits,
                  const std::function<Status(bool all, float* out)>& step) {
-  const int64_t vocab = session.model().config().vocab;
+  const int64_t vocab = session.model().config().outputs;
+  if (session.model().config().pooled) count = 1;
   if (!logits) {
     std::vector<float> last(static_cast<size_t>(vocab));
     return step(false, last.data());

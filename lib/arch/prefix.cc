@@ -13,7 +13,8 @@ struct Owner {
   // The names that ArchDesc::prefix is meant for.
   std::vector<std::string_view*> body() {
     ArchDesc& d = desc;
-    return {&d.layer, &d.embed, &d.positions, &d.final_norm, &d.project_in, &d.project_out, &d.embed_norm};
+    return {&d.layer,      &d.embed,       &d.positions,  &d.final_norm,
+            &d.project_in, &d.project_out, &d.embed_norm, &d.token_types};
   }
   // prefix + the name without its first `cut` characters.
   void rename(std::string_view* name, const std::string& prefix, size_t cut = 0) {
@@ -39,7 +40,8 @@ std::shared_ptr<const ArchDesc> language_part(std::shared_ptr<const ArchDesc> wh
   ArchDesc& d = owner->desc;
   d = *part;
   d.name = whole->name, d.hf_class = whole->hf_class, d.model_type = whole->model_type;
-  d.text_config = whole->text_config, d.text_family = whole->text_family, d.text_prefix = whole->text_prefix, d.text_body = whole->text_body;
+  d.text_config = whole->text_config, d.text_family = whole->text_family, d.text_prefix = whole->text_prefix,
+  d.text_body = whole->text_body;
   d.prefix = "";
   for (std::string_view* name : owner->body()) {
     if (names != TextNames::kInBody) {

@@ -4,6 +4,8 @@
 
 namespace qz {
 
+extern const ArchDesc kBert;
+extern const ArchDesc kBertClassifier;
 extern const ArchDesc kBloom;
 extern const ArchDesc kDeepseekV2;
 extern const ArchDesc kDeepseekV3;
@@ -34,6 +36,8 @@ extern const ArchDesc kQwen2Moe;
 extern const ArchDesc kQwen2Vl;
 extern const ArchDesc kQwen3;
 extern const ArchDesc kQwen3Moe;
+extern const ArchDesc kRoberta;
+extern const ArchDesc kRobertaClassifier;
 extern const ArchDesc kStarcoder2;
 
 }  // namespace qz

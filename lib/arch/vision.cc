@@ -1,7 +1,7 @@
-// Models that see: a vision tower, a projector, and a language model of a family of its own, which is what is quantized.
-// InternVL 3 and 3.5 as transformers writes them and as their authors do, Qwen2-VL and Qwen2.5-VL, and Gemma 3 with
-// pictures. Qwen's rotary positions have three parts (time, height, width), which are the same number on text, so that
-// they are plain ones.
+// Models that see: a vision tower, a projector, and a language model of a family of its own, which is what is
+// quantized. InternVL 3 and 3.5 as transformers writes them and as their authors do, Qwen2-VL and Qwen2.5-VL, and Gemma
+// 3 with pictures. Qwen's rotary positions have three parts (time, height, width), which are the same number on text,
+// so that they are plain ones.
 #include "arch/tables.h"
 
 namespace qz {

@@ -45,8 +45,8 @@ struct PlannedModule {     // one linear layer of the model, as the plan left it
   bool elsewhere = false;  // outside the language part of a model that has more, such as a vision tower
   // Loaders of such models rename what they load: what all names of the module end with; empty: it has one name.
   std::string ending = {};
-  Scheme scheme;           // when quantized
-  bool g_idx = false;      // act-order at run time (desc_act)
+  Scheme scheme;       // when quantized
+  bool g_idx = false;  // act-order at run time (desc_act)
   bool static_order =
       false;  // columns were solved in order of diag(H), groups stay natural (compressed-tensors "actorder": "static")
 };

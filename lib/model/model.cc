@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "format/source.h"
 #include "io/repository.h"
 #include "model/biases.h"
 #include "model/layout.h"
@@ -177,7 +178,7 @@ Result<std::shared_ptr<const Model>> Model::open(ContextPtr context, const std::
   if (config.contains("auto_map")) ctx.log(LogLevel::kWarn, "%s: auto_map names code; it is never run", file.c_str());
 
   model->modules_ = list_modules(model->config_, *model->arch_);
-  if (!model->arch_->text_config.empty()) {
+  if (!model->arch_->text_config.empty() || !model->config_.causal) {
     QZ_ASSIGN(std::vector<Module> others, list_other_linears(*model->checkpoint_, model->modules_, ctx.limits));
     std::move(model->modules_.begin(), model->modules_.end(), std::back_inserter(others));
     model->modules_ = std::move(others);
@@ -216,9 +217,19 @@ void Model::find_stacked_experts() {
 
 Status Model::open_quantized() {
   stored_.assign(modules_.size(), std::nullopt);
+  coded_.assign(modules_.size(), std::nullopt);
   std::string file;
   QZ_ASSIGN(const Json config, read_quantization(*context_, *checkpoint_, &file));
   if (config.is_null()) return {};
+  source_format_ = find_source_format(config);
+  for (size_t i = 0; i < modules_.size() && source_format_ != nullptr; ++i) {
+    const Module& m = modules_[i];
+    if (checkpoint_->find(m.name + "." + std::string(source_format_->part_names.front())) == nullptr) continue;
+    Result<std::optional<StoredScheme>> found = source_format_->stored_scheme(config, m.name, m.rows, m.cols);
+    if (!found.ok()) return found.status().with_prefix(file);
+    coded_[i] = *found;
+  }
+  if (source_format_ != nullptr) return {};
   Result<const Format*> format = detect_format(config);
   if (!format.ok()) return format.status().with_prefix(file);
   file_format_ = *format;
@@ -262,7 +273,9 @@ int64_t Model::find_module(std::string_view name) const {
 }
 
 std::pair<size_t, size_t> Model::block_modules(int64_t layer) const {
-  const auto before = [](const Module& m, int64_t l) { return m.role == Role::kOther || (m.layer >= 0 && m.layer < l); };
+  const auto before = [](const Module& m, int64_t l) {
+    return m.role == Role::kOther || (m.layer >= 0 && m.layer < l);
+  };
   const auto first = std::lower_bound(modules_.begin(), modules_.end(), layer, before);
   const auto end = std::lower_bound(first, modules_.end(), layer + 1, before);
   return {static_cast<size_t>(first - modules_.begin()), static_cast<size_t>(end - modules_.begin())};
@@ -284,11 +297,12 @@ int64_t Model::parameters() const {
   for (const TensorInfo& tensor : checkpoint_->tensors()) {
     const size_t dot = tensor.name.rfind('.');
     const int64_t module = dot == std::string::npos ? -1 : find_module(std::string_view(tensor.name).substr(0, dot));
-    const bool packed = module >= 0 && stored_[static_cast<size_t>(module)].has_value();
+    const bool packed =
+        module >= 0 && (stored_[static_cast<size_t>(module)].has_value() || coded(static_cast<size_t>(module)));
     if (!packed || std::string_view(tensor.name).substr(dot + 1) == "bias") sum += tensor.elements();
   }
   for (size_t i = 0; i < modules_.size(); ++i) {
-    if (stored_[i].has_value()) sum += modules_[i].rows * modules_[i].cols;
+    if (stored_[i].has_value() || coded(i)) sum += modules_[i].rows * modules_[i].cols;
   }
   return sum;
 }

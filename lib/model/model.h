@@ -18,7 +18,8 @@
 
 namespace qz {
 
-// kOther: outside the language part, not in its forward pass. kPlain MLP: kUp and kDown. In a block with experts the shared expert has the roles of an MLP.
+// kOther: outside the language part, not in its forward pass. kPlain MLP: kUp and kDown. In a block with experts the
+// shared expert has the roles of an MLP.
 enum class Role : int32_t {
   kQ,
   kK,
@@ -82,13 +83,19 @@ class Model {
   const ModelConfig& config() const { return config_; }
   const ArchDesc& arch() const { return *arch_; }
   const std::shared_ptr<const Checkpoint>& checkpoint() const { return checkpoint_; }
-  FormatId format() const { return format_; }                      // kPlain: nothing is quantized
-  const std::vector<Module>& modules() const { return modules_; }  // others, then in the order of the forward pass; the head last
-  int64_t find_module(std::string_view name) const;                // -1: none
-  std::pair<size_t, size_t> block_modules(int64_t layer) const;    // [first, end) of modules()
+  FormatId format() const { return format_; }  // kPlain: nothing is quantized
+  const std::vector<Module>& modules() const {
+    return modules_;
+  }                                                  // others, then in the order of the forward pass; the head last
+  int64_t find_module(std::string_view name) const;  // -1: none
+  std::pair<size_t, size_t> block_modules(int64_t layer) const;          // [first, end) of modules()
   const std::shared_ptr<const Json>& report() const { return report_; }  // null: none
   int64_t parameters() const;  // elements of all tensors, quantized ones at their logical size
 
+  // Whether the file of an original holds the weight in another type than 16 or 32 bits; it is read as a plain one.
+  bool coded(size_t module) const { return coded_[module].has_value(); }
+  // Names below the module's of the tensors that hold a coded weight.
+  const std::vector<std::string_view>& code_names() const { return source_format_->part_names; }
   // What the module's file or plan says; nullopt: a plain 16- or 32-bit weight.
   std::optional<StoredScheme> stored_scheme(size_t module) const;
   bool quantized(size_t module) const { return stored_scheme(module).has_value(); }
@@ -106,7 +113,9 @@ class Model {
   Result<std::vector<float>> load_vector(const std::string& tensor_name, int64_t expected, bool required) const;
 
  private:
-  Status open_quantized();  // quantization_config -> file_format_, stored_
+  Status open_quantized();  // quantization_config -> file_format_, stored_, or source_format_, coded_
+  Result<std::shared_ptr<const QMatrix>> decode_module(size_t module, const Format& format,
+                                                       const StoredScheme& stored) const;
   void choose_prefix();
   void find_stacked_experts();
   Status check_tensors(bool strict);
@@ -121,6 +130,8 @@ class Model {
   FormatId format_ = FormatId::kPlain;
   const Format* file_format_ = nullptr;                        // of the packed modules in the file; null: none
   std::vector<std::optional<StoredScheme>> stored_;            // per module, from the file
+  const Format* source_format_ = nullptr;                      // of the coded weights of an original; null: none
+  std::vector<std::optional<StoredScheme>> coded_;             // per module
   std::map<size_t, std::shared_ptr<const QMatrix>> matrices_;  // per module, in memory: wins over the file
   std::shared_ptr<const Json> report_;
 };

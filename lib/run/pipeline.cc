@@ -185,8 +185,10 @@ Status Run::measure_metrics() {
     report_.events.push_back("the output metric is not measured for experts: their rows are solved independently");
   at("measure", 0, 0);
   const auto& all = calibration_->sequences;
-  if (all.empty()) {
-    report_.events.push_back("the output metric is not measured: the calibration set has embeddings only");
+  if (all.empty() || !model_.config().causal) {
+    report_.events.push_back(all.empty()
+                                 ? "the output metric is not measured: the calibration set has embeddings only"
+                                 : "the output metric is not measured for encoders: they predict no next token");
     return {};
   }
   const MetricSize size = metric_size(model_.config(), static_cast<int64_t>(all.size()), wanted);

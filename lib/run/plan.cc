@@ -111,11 +111,12 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
       out.push_back(p);
       continue;
     }
-    const bool blind = module.role == Role::kOther;  // no calibration token gets there
+    // No calibration token gets there.
+    const bool blind = module.role == Role::kOther || (module.role == Role::kHead && model.config().pooled);
     p.method =
         rule->method == Method::kDefault ? default_method(rule->scheme, has_calibration && !blind) : rule->method;
     if (p.method == Method::kGptq && blind)
-      return error(Code::kUnsupported, "'%s' is outside the language part: it can be rounded, not solved by GPTQ",
+      return error(Code::kUnsupported, "'%s' is outside the blocks: it can be rounded, not solved by GPTQ",
                    module.name.c_str());
     p.scheme = rule->scheme;
     p.gptq = rule->gptq;
@@ -125,8 +126,9 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
     if (p.scheme.scale == DType::kNone) p.scheme.scale = format->scale_dtype(model.config().dtype);
     if (p.scheme.compute == DType::kNone) p.scheme.compute = model.config().dtype;
     if (p.scheme.is_grid() && p.scheme.group > module.cols) p.scheme.group = kGroupRow;  // one covers the row anyway
-    if (Status s = format->can_store(p.scheme, module.rows, module.cols, needs_g_idx(p, module));
-        !s.ok() && count++ < 4)
+    Status s = check_outside(module, *format);
+    if (s.ok()) s = format->can_store(p.scheme, module.rows, module.cols, needs_g_idx(p, module));
+    if (!s.ok() && count++ < 4)
       problems += (problems.empty() ? "" : "; ") + module.name + " [" + std::to_string(module.rows) + ", " +
                   std::to_string(module.cols) + "]: " + s.text();
     out.push_back(p);
@@ -136,6 +138,12 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
     return error(Code::kUnsupported, "%.*s cannot store this plan: %s", static_cast<int>(format->name.size()),
                  format->name.data(), problems.c_str());
   return out;
+}
+
+Status check_outside(const Module& module, const Format& format) {
+  const bool found_again = format.id == FormatId::kCompressed || format.id == FormatId::kBitsandbytes;
+  if (module.role != Role::kOther || found_again) return {};
+  return error(Code::kUnsupported, "modules outside the blocks are stored by compressed-tensors and bitsandbytes only");
 }
 
 PlannedModule describe_module(const Model& model, size_t module) {

@@ -11,8 +11,8 @@ namespace {
 
 // A run of tokens of one sequence that the model's positions hold.
 struct Piece {
-  const int32_t* ids = nullptr;   // or
-  const Matrix* rows = nullptr;   // rows [first, first + length) of it
+  const int32_t* ids = nullptr;  // or
+  const Matrix* rows = nullptr;  // rows [first, first + length) of it
   int64_t first = 0, length = 0;
 };
 
