@@ -50,6 +50,7 @@ const std::vector<const ArchDesc*>& architectures() {
       &kGlm4,
       &kGpt2,
       &kGptNeox,
+      &kHelium,
       &kInternlm2,
       &kInternlm3,
       &kInternvl,

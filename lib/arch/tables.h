@@ -21,6 +21,7 @@ extern const ArchDesc kGlm;
 extern const ArchDesc kGlm4;
 extern const ArchDesc kGpt2;
 extern const ArchDesc kGptNeox;
+extern const ArchDesc kHelium;
 extern const ArchDesc kInternlm2;
 extern const ArchDesc kInternlm3;
 extern const ArchDesc kInternvl;

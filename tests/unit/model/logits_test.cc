@@ -98,8 +98,8 @@ INSTANTIATE_TEST_SUITE_P(
                     "models/qwen3-moe-v4config", "models/gemma", "models/gemma3", "models/gpt-neox",
                     "models/gpt-neox-sequential", "models/starcoder2", "models/glm4", "models/falcon-rw",
                     "models/falcon-11b", "models/bloom-residual-normed", "models/phi3-longrope", "models/deepseek-v2",
-                    "models/deepseek-v2-lite", "models/deepseek-v3", "models/internvl-qwen3", "models/qwen2_5-vl",
-                    "models/qwen3-fp8", "models/deepseek-v3-fp8", "models/bert", "models/roberta",
+                    "models/deepseek-v2-lite", "models/deepseek-v3", "models/helium", "models/internvl-qwen3",
+                    "models/qwen2_5-vl", "models/qwen3-fp8", "models/deepseek-v3-fp8", "models/bert", "models/roberta",
                     "models/bert-classifier", "models/roberta-classifier"),
     test_name);
 

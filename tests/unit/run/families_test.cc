@@ -24,7 +24,7 @@ const char* const kFamilies[] = {"bloom",
                                  "gpt-neox",
                                  "gpt-neox-sequential",
                                  "gpt2",
-
+                                 "helium",
                                  "internvl-qwen3",
                                  "llama-128",
                                  "llama3-rope-gqa",
