@@ -13,7 +13,7 @@ struct TokenSet {
   std::vector<std::vector<int32_t>> sequences;
   // Further sequences, after those, whose tokens are given as what the embedding makes of them: [tokens][hidden]. Of a
   // model that sees, where pictures take the place of tokens.
-  std::vector<Matrix> embeddings;
+  std::vector<Matrix> embeddings = {};
   int64_t count() const { return static_cast<int64_t>(sequences.size() + embeddings.size()); }
   int64_t tokens() const {
     int64_t n = 0;
