@@ -65,8 +65,8 @@ TEST_P(Families, AreWrittenAndReadBack) {
   const std::string name = GetParam();
   const ModelPtr model = golden(name, 2);
   const TokenSet tokens = random_tokens(*model, 5, 40);
-  // Shapes of these models are multiples of 16, but for Phi-3's 72 columns and the latents of DeepSeek.
-  const bool odd = name.rfind("phi3", 0) == 0 || name.rfind("deepseek", 0) == 0;
+  // Shapes of these models are multiples of 16, but for 72 columns and the latents of DeepSeek.
+  const bool odd = name == "qwen3-qknorm" || name.rfind("phi3", 0) == 0 || name.rfind("deepseek", 0) == 0;
   const TempDir dir;
   for (const Job& job : kJobs) {
     const std::string scheme = job.scheme[0] != '\0' ? job.scheme : odd ? "w4row" : "w4g16";
