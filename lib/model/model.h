@@ -86,8 +86,8 @@ class Model {
   FormatId format() const { return format_; }  // kPlain: nothing is quantized
   const std::vector<Module>& modules() const {
     return modules_;
-  }                                                  // others, then in the order of the forward pass; the head last
-  int64_t find_module(std::string_view name) const;  // -1: none
+  }  // others, then in the order of the forward pass; the head last
+  int64_t find_module(std::string_view name) const;                      // -1: none
   std::pair<size_t, size_t> block_modules(int64_t layer) const;          // [first, end) of modules()
   const std::shared_ptr<const Json>& report() const { return report_; }  // null: none
   int64_t parameters() const;  // elements of all tensors, quantized ones at their logical size
