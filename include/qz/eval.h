@@ -42,15 +42,19 @@ typedef struct qz_generate_options {
 } qz_generate_options;
 typedef int32_t (*qz_token_fn)(void *user, int32_t token); /* non-zero stops */
 
-/* One sequence in text is cut into windows; several are windowed one by one. reference may be NULL; it must share the vocabulary.
- * opts may be NULL. */
+/* Of an encoder the outputs are compared with the reference's, which is then required: of every token, or of a classifier of every
+ * sequence; perplexity is NaN, protocol "texts". Else: one sequence in text is cut into windows; several are windowed one by one. reference
+ * may be NULL; it must share the vocabulary. opts may be NULL. */
 QZ_API qz_status qz_eval_perplexity(const qz_model *model, const qz_model *reference, const qz_calib *text, const qz_eval_options *opts,
                                     qz_eval *out);
 
 /* A session owns one KV cache of max_seq positions (0 = the model's) and all blocks in memory. */
 QZ_API qz_status qz_session_create(const qz_model *model, int64_t max_seq, qz_session **out);
-/* Feeds n tokens. logits: F32 [n, vocab] or [1, vocab] (the last token's). NULL: none wanted. */
+/* Feeds n tokens. logits: F32 [n, vocab] or [1, vocab] (the last token's). NULL: none wanted. An encoder reads a whole text in one
+ * call, then wants a reset; a classifier's logits are [1, outputs] of qz_model_info. */
 QZ_API qz_status qz_session_logits(qz_session *session, const int32_t *ids, size_t n, const qz_tensor *logits);
+/* The same from embeddings that are ready, as qz_calib_add_embeddings takes them: x is F32, F16 or BF16, [n, hidden]. */
+QZ_API qz_status qz_session_logits_embeddings(qz_session *session, const qz_tensor *x, const qz_tensor *logits);
 /* Feeds the prompt (n >= 1), then samples until max_tokens, the end-of-text token, or fn says stop. opts may be NULL. */
 QZ_API qz_status qz_session_generate(qz_session *session, const int32_t *prompt, size_t n, const qz_generate_options *opts, qz_token_fn fn,
                                      void *user);

@@ -21,6 +21,9 @@ typedef struct qz_model_info {
   int32_t tied;     /* 1: the head is the embedding */
   char arch[32];    /* "llama" */
   int64_t parameters, layers, hidden, heads, kv_heads, head_dim, intermediate, vocab, max_seq;
+  int64_t outputs;    /* numbers in a row of logits: vocab, or a classifier's labels */
+  int32_t encoder;    /* 1: tokens see the whole text; no cache, no generation */
+  int32_t classifier; /* 1: one row of logits a text */
 } qz_model_info;
 
 typedef struct qz_module_info {
@@ -29,8 +32,8 @@ typedef struct qz_module_info {
   int32_t quantized;    /* 1: stored or held as codes */
   int32_t bits;         /* of its codes; 0 if not quantized */
   const char *name;     /* "model.layers.0.self_attn.q_proj" */
-  const char *role;     /* "q" "k" "v" "o" "gate" "up" "down" "head"; fused: "qkv" "gate_up" */
-  int64_t layer;        /* -1: the head */
+  const char *role;     /* "q" "k" "v" "o" "gate" "up" "down" "head"; fused: "qkv" "gate_up"; "other" */
+  int64_t layer;        /* -1: the head, others */
   int64_t rows, cols;   /* output features, input features */
   int64_t group;        /* columns that share a scale; -1 row, -2 tensor; 0 if not quantized */
 } qz_module_info;
@@ -48,8 +51,18 @@ typedef struct qz_save_options {
 /* path: a Hugging Face directory with config.json and safetensors. Reads headers only. Codes in GPTQ and compressed-tensors
  * directories are understood. opts may be NULL. */
 QZ_API qz_status qz_model_open(const qz_context *ctx, const char *path, const qz_model_options *opts, qz_model **out);
+/* The families that have a table: JSON [{"name", "hf_class", "model_type"}], zero-terminated; *need (may be NULL) its size with the zero.
+ */
+QZ_API qz_status qz_arch_list(char *buf, size_t cap, size_t *need);
+/* The table of one of them as a description that arch_json takes. */
+QZ_API qz_status qz_arch_show(const char *name, char *buf, size_t cap, size_t *need);
+/* Whether the directory opens, and if not, what a description of its family must say: JSON {"known": name or "", "problem", "closest",
+ * "missing": names of the closest table that the file lacks, "unused": names of the file that it lacks, "missing_keys" of config.json,
+ * "arch_json": a description to start from, "still": what is wrong with that, "" if it opens the directory}. */
+QZ_API qz_status qz_arch_check(const qz_context *ctx, const char *path, char *buf, size_t cap, size_t *need);
 QZ_API qz_status qz_model_get_info(const qz_model *model, qz_model_info *out);
-/* Linear layers in the order of the forward pass, the head last. */
+/* Linear layers: those outside the language part of a model that sees, then the others in the order of the forward pass, the head
+ * last. */
 QZ_API size_t qz_model_module_count(const qz_model *model);
 /* Strings live as long as the model. */
 QZ_API qz_status qz_model_get_module(const qz_model *model, size_t i, qz_module_info *out);

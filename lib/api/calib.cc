@@ -29,6 +29,16 @@ qz_status qz_calib_add_tokens(qz_calib* calib, const int32_t* ids, size_t count)
   });
 }
 
+qz_status qz_calib_add_embeddings(qz_calib* calib, const qz_tensor* x) {
+  return qz::guard("qz_calib_add_embeddings", [&]() -> Status {
+    QZ_TRY(qz::require(calib, "calib"));
+    QZ_TRY(qz::require(x, "x"));
+    QZ_ASSIGN(qz::Matrix rows, qz::matrix_from(*x, "x"));
+    calib->tokens.embeddings.push_back(std::move(rows));
+    return {};
+  });
+}
+
 qz_status qz_calib_add_generated(qz_calib* calib, const qz_model* model, int64_t sequences, int64_t length,
                                  uint64_t seed, qz_progress_fn progress, void* user) {
   return qz::guard("qz_calib_add_generated", [&]() -> Status {
@@ -41,9 +51,7 @@ qz_status qz_calib_add_generated(qz_calib* calib, const qz_model* model, int64_t
   });
 }
 
-int64_t qz_calib_sequences(const qz_calib* calib) {
-  return calib ? static_cast<int64_t>(calib->tokens.sequences.size()) : 0;
-}
+int64_t qz_calib_sequences(const qz_calib* calib) { return calib ? calib->tokens.count() : 0; }
 
 int64_t qz_calib_tokens(const qz_calib* calib) { return calib ? calib->tokens.tokens() : 0; }
 
@@ -54,7 +62,8 @@ qz_status qz_calib_get(const qz_calib* calib, int64_t i, const int32_t** ids, si
     QZ_TRY(qz::require(count, "count"));
     const auto& all = calib->tokens.sequences;
     if (i < 0 || i >= static_cast<int64_t>(all.size()))
-      return error(Code::kInvalidArgument, "sequence %lld of %zu", static_cast<long long>(i), all.size());
+      return error(Code::kInvalidArgument, "sequence %lld of %zu that are token ids", static_cast<long long>(i),
+                   all.size());
     *ids = all[static_cast<size_t>(i)].data();
     *count = all[static_cast<size_t>(i)].size();
     return {};

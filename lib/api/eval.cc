@@ -1,3 +1,5 @@
+#include <functional>
+
 #include "api/handles.h"
 #include "eval/generate.h"
 #include "eval/perplexity.h"
@@ -22,6 +24,27 @@ class Busy {
   qz_session* session_;
   bool mine_;
 };
+
+// One step of `count` tokens into `logits`, which may be null. step(all, out) makes the logits of all tokens or of the
+// last.
+Status step_into(const Session& session, int64_t count, const qz_tensor* logits,
+                 const std::function<Status(bool all, float* out)>& step) {
+  const int64_t vocab = session.model().config().outputs;
+  if (session.model().config().pooled) count = 1;
+  if (!logits) {
+    std::vector<float> last(static_cast<size_t>(vocab));
+    return step(false, last.data());
+  }
+  QZ_TRY(check_tensor(logits, 2, "logits"));
+  if (logits->dtype != QZ_DTYPE_F32) return error(Code::kInvalidArgument, "logits: must be F32");
+  if (logits->shape[1] != vocab || (logits->shape[0] != count && logits->shape[0] != 1))
+    return error(Code::kInvalidArgument, "logits is [%lld, %lld], expected [%lld, %lld] or [1, %lld]",
+                 static_cast<long long>(logits->shape[0]), static_cast<long long>(logits->shape[1]),
+                 static_cast<long long>(count), static_cast<long long>(vocab), static_cast<long long>(vocab));
+  if (logits->stride[1] != 1 || logits->stride[0] != vocab)
+    return error(Code::kInvalidArgument, "logits: must be contiguous");
+  return step(logits->shape[0] == count, static_cast<float*>(logits->data));
+}
 
 }  // namespace
 }  // namespace qz
@@ -83,20 +106,26 @@ qz_status qz_session_logits(qz_session* session, const int32_t* ids, size_t n, c
     const qz::Busy busy(session);
     QZ_TRY(busy.check());
     if (n == 0 || n > (size_t{1} << 31)) return error(Code::kInvalidArgument, "n is %zu", n);
-    const int64_t count = static_cast<int64_t>(n), vocab = session->session->model().config().vocab;
-    if (!logits) {
-      std::vector<float> last(static_cast<size_t>(vocab));
-      return session->session->step(ids, count, false, last.data());
-    }
-    QZ_TRY(qz::check_tensor(logits, 2, "logits"));
-    if (logits->dtype != QZ_DTYPE_F32) return error(Code::kInvalidArgument, "logits: must be F32");
-    if (logits->shape[1] != vocab || (logits->shape[0] != count && logits->shape[0] != 1))
-      return error(Code::kInvalidArgument, "logits is [%lld, %lld], expected [%lld, %lld] or [1, %lld]",
-                   static_cast<long long>(logits->shape[0]), static_cast<long long>(logits->shape[1]),
-                   static_cast<long long>(count), static_cast<long long>(vocab), static_cast<long long>(vocab));
-    if (logits->stride[1] != 1 || logits->stride[0] != vocab)
-      return error(Code::kInvalidArgument, "logits: must be contiguous");
-    return session->session->step(ids, count, logits->shape[0] == count, static_cast<float*>(logits->data));
+    return qz::step_into(*session->session, static_cast<int64_t>(n), logits, [&](bool all, float* out) {
+      return session->session->step(ids, static_cast<int64_t>(n), all, out);
+    });
+  });
+}
+
+qz_status qz_session_logits_embeddings(qz_session* session, const qz_tensor* x, const qz_tensor* logits) {
+  return qz::guard("qz_session_logits_embeddings", [&]() -> Status {
+    QZ_TRY(qz::require(session, "session"));
+    QZ_TRY(qz::require(x, "x"));
+    const qz::Busy busy(session);
+    QZ_TRY(busy.check());
+    QZ_ASSIGN(const qz::Matrix rows, qz::matrix_from(*x, "x"));
+    const int64_t width = session->session->model().config().embed_dim;
+    if (rows.cols() != width)
+      return error(Code::kInvalidArgument, "x has %lld numbers a token, the model has %lld",
+                   static_cast<long long>(rows.cols()), static_cast<long long>(width));
+    return qz::step_into(*session->session, rows.rows(), logits, [&](bool all, float* out) {
+      return session->session->step_embeddings(rows.data(), rows.rows(), all, out);
+    });
   });
 }
 

@@ -1,4 +1,5 @@
 #include "api/handles.h"
+#include "model/family_check.h"
 #include "run/save.h"
 #include "run/verify.h"
 
@@ -45,6 +46,38 @@ qz_status qz_model_open(const qz_context* ctx, const char* path, const qz_model_
   });
 }
 
+qz_status qz_arch_list(char* buf, size_t cap, size_t* need) {
+  return qz::guard("qz_arch_list", [&]() -> Status {
+    qz::Json list = qz::Json::array();
+    for (const qz::ArchDesc* desc : qz::architectures())
+      list.push_back({{"name", std::string(desc->name)},
+                      {"hf_class", std::string(desc->hf_class)},
+                      {"model_type", std::string(desc->model_type)}});
+    return qz::copy_text(qz::dump_json(list), buf, cap, need);
+  });
+}
+
+qz_status qz_arch_show(const char* name, char* buf, size_t cap, size_t* need) {
+  return qz::guard("qz_arch_show", [&]() -> Status {
+    QZ_TRY(qz::require(name, "name"));
+    std::string known;
+    for (const qz::ArchDesc* desc : qz::architectures()) {
+      if (desc->name == name) return qz::copy_text(qz::dump_json(qz::arch_to_json(*desc)), buf, cap, need);
+      known += (known.empty() ? "" : ", ") + std::string(desc->name);
+    }
+    return error(Code::kInvalidArgument, "'%.60s' is not one of %s", name, known.c_str());
+  });
+}
+
+qz_status qz_arch_check(const qz_context* ctx, const char* path, char* buf, size_t cap, size_t* need) {
+  return qz::guard("qz_arch_check", [&]() -> Status {
+    QZ_TRY(qz::require(ctx, "ctx"));
+    QZ_TRY(qz::require(path, "path"));
+    QZ_ASSIGN(const qz::FamilyCheck check, qz::check_family(ctx->context, path));
+    return qz::copy_text(qz::dump_json(qz::family_check_to_json(check)), buf, cap, need);
+  });
+}
+
 qz_status qz_model_get_info(const qz_model* model, qz_model_info* out) {
   return qz::guard("qz_model_get_info", [&]() -> Status {
     QZ_TRY(qz::require(model, "model"));
@@ -65,6 +98,9 @@ qz_status qz_model_get_info(const qz_model* model, qz_model_info* out) {
     info.intermediate = c.intermediate;
     info.vocab = c.vocab;
     info.max_seq = c.max_seq;
+    info.outputs = c.outputs;
+    info.encoder = !c.causal;
+    info.classifier = c.pooled;
     return qz::copy_out(info, "qz_model_info", out);
   });
 }

@@ -61,18 +61,26 @@ struct ConfigKeys {
 // A bias of a linear layer exists or not: the file says. An empty name means that the family has no such part.
 struct ArchDesc {
   std::string_view name;        // "llama": what qz calls it
-  std::string_view hf_class;    // "LlamaForCausalLM": config.json "architectures"
+  std::string_view hf_class;    // "LlamaForCausalLM": config.json "architectures"; "A|B": either
   std::string_view model_type;  // "llama": config.json "model_type", used when architectures is absent
   // Conditions that config.json must meet, "key=value, key=value", value as JSON. Of the tables with one hf_class, the
   // one with most conditions that hold is taken.
   std::string_view when = "";
 
+  // A model with a language part: the key of config.json that holds its configuration; the name of its family, if that
+  // is not looked up there; what stands in front of all its names; and what other files have instead of their leading
+  // "model.", but for the head. Everything else of the model passes through, or is rounded without data.
+  std::string_view text_config = "", text_family = "", text_prefix = "", text_body = "";
   // In front of every name but the head's; files without it are read too (as saved from the model without its head).
   std::string_view prefix = "";
   std::string_view layer = "model.layers.{}";
   std::string_view embed = "model.embed_tokens", positions = "", final_norm = "model.norm", head = "lm_head";
   std::string_view project_in = "", project_out = "";
-  std::string_view embed_norm = "";  // of the embeddings, before the first block
+  std::string_view token_types = "";  // a table whose row 0 is added to every embedding (BERT)
+  std::string_view embed_norm = "";   // of the embeddings with their positions, before the first block
+  // In front of the head, after the last norm: a linear layer with the activation, its norm, and, of a tied head, its
+  // bias, a full tensor name (BERT). Or a layer with tanh, of a text's first token alone: a classifier's.
+  std::string_view head_dense = "", head_norm = "", head_bias = "", pooler = "";
   std::string_view attn_norm = "input_layernorm", mlp_norm = "post_attention_layernorm";  // mlp_norm "" in parallel
                                                                                           // blocks: the same
   std::string_view attn_post_norm = "", mlp_post_norm = "";  // of what attention and MLP give, before it is added
@@ -100,7 +108,8 @@ struct ArchDesc {
   NormKind norm = NormKind::kRms;
   double norm_offset = 0;  // norms multiply by weight + offset (Gemma: 1)
   PositionKind position = PositionKind::kRope;
-  int32_t position_offset = 0;  // learned positions: row = position + offset (OPT: 2)
+  int32_t position_offset = 0;   // learned positions: row = position + offset (OPT: 2)
+  bool max_seq_is_rows = false;  // keys.max_seq counts the rows, those before the offset among them (RoBERTa)
   RopePairs rope_pairs = RopePairs::kHalves;
   bool alibi_scaled = false;  // ALiBi is added before the scores are divided, its slopes in bfloat16 (Falcon)
   QkvOrder qkv_order = QkvOrder::kJoined;
@@ -108,6 +117,8 @@ struct ArchDesc {
   Scoring scoring = Scoring::kSoftmax;
   bool normalize = false;     // the weights of the chosen experts add up to 1; keys.normalize says otherwise
   int32_t group_best = 1;     // a group of experts is as good as the sum of its n best (DeepSeek-V3: 2)
+  bool causal = true;         // false: an encoder, whose tokens see the whole text
+  bool norm_first = true;     // norms come before the halves of a block; keys.norm_first says otherwise
   bool parallel = false;      // attention and MLP read the same stream; keys.parallel says otherwise
   bool transposed = false;    // linear layers in blocks are stored [in, out] (GPT-2's Conv1D)
   bool embed_scaled = false;  // embeddings times sqrt(hidden) (Gemma)

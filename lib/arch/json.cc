@@ -12,9 +12,13 @@ namespace {
 template <class Desc, class Visitor>
 void visit_fields(Desc& d, Visitor& v) {
   v("name", d.name), v("hf_class", d.hf_class), v("model_type", d.model_type), v("when", d.when);
+  v("text_config", d.text_config), v("text_family", d.text_family), v("text_prefix", d.text_prefix),
+      v("text_body", d.text_body);
   v("prefix", d.prefix), v("layer", d.layer), v("embed", d.embed), v("positions", d.positions);
   v("final_norm", d.final_norm), v("head", d.head), v("project_in", d.project_in), v("project_out", d.project_out);
-  v("embed_norm", d.embed_norm), v("attn_norm", d.attn_norm), v("mlp_norm", d.mlp_norm);
+  v("token_types", d.token_types), v("embed_norm", d.embed_norm), v("head_dense", d.head_dense);
+  v("head_norm", d.head_norm), v("head_bias", d.head_bias), v("pooler", d.pooler), v("attn_norm", d.attn_norm),
+      v("mlp_norm", d.mlp_norm);
   v("attn_post_norm", d.attn_post_norm), v("mlp_post_norm", d.mlp_post_norm);
   v("q", d.q), v("k", d.k), v("v", d.v), v("o", d.o), v("qkv", d.qkv), v("q_norm", d.q_norm), v("k_norm", d.k_norm);
   v("q_a", d.q_a), v("q_a_norm", d.q_a_norm), v("q_b", d.q_b), v("kv_a", d.kv_a), v("kv_a_norm", d.kv_a_norm);
@@ -28,6 +32,7 @@ void visit_fields(Desc& d, Visitor& v) {
   v("norm", d.norm), v("norm_offset", d.norm_offset), v("position", d.position);
   v("position_offset", d.position_offset), v("rope_pairs", d.rope_pairs), v("alibi_scaled", d.alibi_scaled);
   v("qkv_order", d.qkv_order), v("mlp", d.mlp), v("parallel", d.parallel), v("transposed", d.transposed);
+  v("causal", d.causal), v("norm_first", d.norm_first), v("max_seq_is_rows", d.max_seq_is_rows);
   v("embed_scaled", d.embed_scaled);
   v("default_activation", d.default_activation), v("default_eps", d.default_eps);
   v("default_window", d.default_window), v("default_tied", d.default_tied), v("default_kv_heads", d.default_kv_heads);
@@ -164,6 +169,7 @@ struct Reader {
 };
 
 Status check_desc(const ArchDesc& d) {
+  if (!d.text_config.empty()) return {};  // the names are those of the family that is found there
   const bool fused_qkv = !d.qkv.empty(), fused_up = !d.gate_up.empty();
   const std::pair<const char*, bool> missing[] = {
       {"name", d.name.empty()},

@@ -1,5 +1,7 @@
 #include "arch/list.h"
 
+#include <algorithm>
+
 #include "arch/tables.h"
 
 namespace qz {
@@ -31,6 +33,8 @@ int count_conditions(std::string_view when, const Json& config) {
 const std::vector<const ArchDesc*>& architectures() {
   // clang-format off: one row a family
   static const std::vector<const ArchDesc*> all = {
+      &kBert,
+      &kBertClassifier,
       &kBloom,
       &kDeepseekV2,
       &kDeepseekV3,
@@ -41,32 +45,54 @@ const std::vector<const ArchDesc*>& architectures() {
       &kGemma,
       &kGemma2,
       &kGemma3,
+      &kGemma3Vision,
       &kGlm,
       &kGlm4,
       &kGpt2,
       &kGptNeox,
+      &kHelium,
       &kInternlm2,
       &kInternlm3,
+      &kInternvl,
+      &kInternvlChat,
       &kLlama,
       &kMistral,
       &kMixtral,
       &kOpt,
       &kPhi3,
       &kQwen2,
+      &kQwen25Vl,
       &kQwen2Moe,
+      &kQwen2Vl,
       &kQwen3,
       &kQwen3Moe,
+      &kRoberta,
+      &kRobertaClassifier,
       &kStarcoder2,
   };
   // clang-format on
   return all;
 }
 
+namespace {
+
+// Whether `name` is one of "A|B".
+bool one_of(std::string_view names, std::string_view name) {
+  while (!names.empty()) {
+    const size_t end = std::min(names.find('|'), names.size());
+    if (names.substr(0, end) == name) return true;
+    names.remove_prefix(std::min(names.size(), end + 1));
+  }
+  return false;
+}
+
+}  // namespace
+
 const ArchDesc* find_architecture(std::string_view hf_class, std::string_view model_type, const Json& config) {
   const ArchDesc* best = nullptr;
   int most = -1;
   for (const ArchDesc* desc : architectures()) {
-    if (hf_class.empty() ? desc->model_type != model_type : desc->hf_class != hf_class) continue;
+    if (hf_class.empty() ? desc->model_type != model_type : !one_of(desc->hf_class, hf_class)) continue;
     const int count = count_conditions(desc->when, config);
     if (count > most) best = desc, most = count;
   }

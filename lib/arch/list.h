@@ -17,6 +17,13 @@ const std::vector<const ArchDesc*>& architectures();  // sorted by name
 const ArchDesc* find_architecture(std::string_view hf_class, std::string_view model_type,
                                   const Json& config = Json::object());
 
+// Where the names of a language part lie in a file.
+enum class TextNames : int32_t { kPlain, kPrefixed, kInBody };
+// The family of a language part as a part of `whole`: its own names, those behind text_prefix, or those with text_body
+// instead of "model.". The returned pointer owns its strings and keeps both.
+std::shared_ptr<const ArchDesc> language_part(std::shared_ptr<const ArchDesc> whole,
+                                              std::shared_ptr<const ArchDesc> part, TextNames names);
+
 // The same description with `prefix` in front of every name that ArchDesc::prefix is meant for, whose own is dropped.
 // The returned pointer owns its strings and keeps `desc`.
 std::shared_ptr<const ArchDesc> with_prefix(std::shared_ptr<const ArchDesc> desc, const std::string& prefix);

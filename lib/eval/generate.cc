@@ -24,6 +24,7 @@ Status check_options(const SampleOptions& o) {
 Status generate(Session* session, const std::vector<int32_t>& prompt, int64_t max_tokens, const SampleOptions& options,
                 const std::function<bool(int32_t)>& on_token) {
   QZ_TRY(check_options(options));
+  if (!session->model().config().causal) return error(Code::kUnsupported, "an encoder does not write text");
   if (prompt.empty()) return error(Code::kInvalidArgument, "the prompt is empty");
   if (session->batch() != 1) return error(Code::kInvalidArgument, "the session is for several sequences");
   const ModelConfig& config = session->model().config();

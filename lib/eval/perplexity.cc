@@ -90,7 +90,7 @@ struct ScoredRow {
 // Logits of all scored rows, a chunk at a time, of both models; scores are summed in the order of the rows.
 Status score_rows(Runner* model, Runner* reference, const std::vector<ScoredRow>& rows, Steps* steps, Sums* sums) {
   const Context& context = model->model->context();
-  const int64_t vocab = model->model->config().vocab;
+  const int64_t vocab = model->model->config().outputs;
   const int64_t chunk = std::clamp(kLogitValues / vocab, int64_t{8}, kLogitRows);
   std::vector<float> input, logits(static_cast<size_t>(chunk * vocab)), reference_logits;
   if (reference != nullptr) reference_logits.resize(logits.size());
@@ -170,9 +170,24 @@ Result<EvalResult> evaluate_perplexity(const Model& model, const Model* referenc
     return error(Code::kInvalidArgument, "the reference has a vocabulary of %lld tokens, the model one of %lld",
                  static_cast<long long>(reference->config().vocab), static_cast<long long>(model.config().vocab));
   }
+  if (!text.embeddings.empty()) {
+    return error(Code::kInvalidArgument, "a text that is evaluated is token ids, found %zu sequences of embeddings",
+                 text.embeddings.size());
+  }
+  if (reference != nullptr &&
+      (reference->config().outputs != model.config().outputs || reference->config().pooled != model.config().pooled ||
+       reference->config().causal != model.config().causal)) {
+    return error(Code::kInvalidArgument,
+                 "the reference and the model do not answer alike: one is an encoder, or a "
+                 "classifier with other labels");
+  }
+  if (!model.config().causal && reference == nullptr) {
+    return error(Code::kInvalidArgument, "an encoder has no perplexity: its outputs are compared with a reference's");
+  }
   int64_t max_seq = position_limit(model);
   if (reference != nullptr) max_seq = std::min(max_seq, position_limit(*reference));
-  QZ_ASSIGN(const WindowPlan plan, plan_windows(text, options, max_seq));
+  QZ_ASSIGN(const WindowPlan plan,
+            model.config().causal ? plan_windows(text, options, max_seq) : plan_texts(text, max_seq));
   const std::vector<Window>& windows = plan.windows;
   int64_t longest = 0, groups = 0;
   for (const Window& w : windows) longest = std::max(longest, w.length);
@@ -197,6 +212,11 @@ Result<EvalResult> evaluate_perplexity(const Model& model, const Model* referenc
     std::vector<ScoredRow> rows;
     int64_t base = 0;
     for (size_t w = first; w < end; base += windows[w++].length) {
+      if (!model.config().causal) {  // outputs are compared, not scored against the text
+        const int64_t count = model.config().pooled ? 1 : windows[w].length;
+        for (int64_t i = 0; i < count; ++i) rows.push_back({base + i, 0, w});
+        continue;
+      }
       const std::vector<int32_t>& ids = text.sequences[windows[w].sequence];
       for (int64_t i = windows[w].scored; i < windows[w].length; ++i) {
         rows.push_back({base + i - 1, ids[static_cast<size_t>(windows[w].start + i)], w});
@@ -206,6 +226,7 @@ Result<EvalResult> evaluate_perplexity(const Model& model, const Model* referenc
     first = end;
   }
   EvalResult result = summarize(&sums, reference != nullptr);
+  if (!model.config().causal) result.perplexity = result.perplexity_error = std::numeric_limits<double>::quiet_NaN();
   result.protocol = plan.protocol;
   result.token_hash = text.hash();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;

@@ -22,6 +22,8 @@ struct EvalResult {
   std::string protocol;    // "window-256" or "strided-512/256"
   std::string token_hash;  // SHA-256 of the text
 };
+// Of encoders the outputs are compared with the reference's, which is then required: of every token, or, of a
+// classifier, of every sequence, which is cut to the models' positions and not windowed; the perplexity is NaN.
 // Sequences are windowed one by one. reference may be null; it must have the same vocabulary. Sums in float64, in a
 // fixed order. kInvalidArgument when no window is full or one is longer than the models' positions; kNumeric when
 // logits are not finite.

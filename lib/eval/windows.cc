@@ -27,6 +27,17 @@ void add_strided(const TokenSet& text, size_t sequence, int64_t window, int64_t 
 
 }  // namespace
 
+Result<WindowPlan> plan_texts(const TokenSet& text, int64_t max_seq) {
+  WindowPlan plan;
+  plan.protocol = "texts";
+  for (size_t s = 0; s < text.sequences.size(); ++s) {
+    const auto length = static_cast<int64_t>(text.sequences[s].size());
+    if (length > 0) plan.windows.push_back({s, 0, std::min(length, max_seq), 0});
+  }
+  if (plan.windows.empty()) return error(Code::kInvalidArgument, "the text has no sequence of at least one token");
+  return plan;
+}
+
 Result<WindowPlan> plan_windows(const TokenSet& text, const EvalOptions& options, int64_t max_seq) {
   int64_t longest = 0;
   for (const auto& sequence : text.sequences) longest = std::max(longest, static_cast<int64_t>(sequence.size()));

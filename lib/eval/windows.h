@@ -18,6 +18,9 @@ struct WindowPlan {
   std::string protocol;  // "window-256" "strided-512/256"
 };
 
+// Every sequence as it is, cut to max_seq: protocol "texts". kInvalidArgument when there is none.
+Result<WindowPlan> plan_texts(const TokenSet& text, int64_t max_seq);
+
 // kInvalidArgument when options make no sense, the text is empty, or no window is full. max_seq is the model's.
 Result<WindowPlan> plan_windows(const TokenSet& text, const EvalOptions& options, int64_t max_seq);
 

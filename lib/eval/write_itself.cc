@@ -29,6 +29,7 @@ Result<TokenSet> write_itself(ModelPtr model, int64_t sequences, int64_t length,
     return error(Code::kInvalidArgument, "sequences must be at least 1 and length from 1 to %lld, found %lld and %lld",
                  static_cast<long long>(c.max_seq), static_cast<long long>(sequences), static_cast<long long>(length));
   }
+  if (!c.causal) return error(Code::kUnsupported, "an encoder does not write text: calibrate it with a user's");
   const Context& context = model->context();
   const int64_t batch = batch_size(c, sequences, length);
   // Fast products: the text is the model's own either way.

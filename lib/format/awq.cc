@@ -99,12 +99,12 @@ Result<QMatrix> decode(const Parts& parts, const StoredScheme& stored, int64_t r
 Result<Json> config(const PlanSummary& plan) {
   QZ_ASSIGN(const Scheme s, common_scheme(plan, kName));
   for (const PlannedModule& m : plan.modules)
-    if (m.quantized && !m.in_block)
+    if (m.quantized && is_head(m))
       return error(Code::kUnsupported, "%s: '%s' cannot be quantized, loaders keep the head", kName, m.name.c_str());
   Json config = Json::object();
   config["bits"] = s.bits;
   config["group_size"] = s.group;
-  config["modules_to_not_convert"] = keeps_in_blocks(plan) ? kept_names(plan) : Json();
+  config["modules_to_not_convert"] = keeps_beside_head(plan) ? kept_names(plan) : Json();
   config["quant_method"] = kName;
   if (s.symmetric) config["sym"] = true;
   config["version"] = "gemm";

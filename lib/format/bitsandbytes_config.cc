@@ -30,7 +30,7 @@ Result<Json> bitsandbytes_config(const PlanSummary& plan) {
   config["bnb_4bit_use_double_quant"] = s.nested != 0;
   config["llm_int8_enable_fp32_cpu_offload"] = false;
   config["llm_int8_has_fp16_weight"] = false;
-  config["llm_int8_skip_modules"] = head || keeps_in_blocks(plan) ? kept_names(plan) : Json();
+  config["llm_int8_skip_modules"] = head || keeps_beside_head(plan) ? kept_names(plan) : Json();
   config["llm_int8_threshold"] = int8 && s.activations != Activations::kOutliers ? 0.0 : double{kOutlierThreshold};
   config["load_in_4bit"] = !int8;
   config["load_in_8bit"] = int8;

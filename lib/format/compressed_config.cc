@@ -6,6 +6,7 @@
 
 #include "format/compressed.h"
 #include "format/fields.h"
+#include "format/kept.h"
 #include "format/pattern.h"
 
 namespace qz {
@@ -18,6 +19,8 @@ struct Group {
   bool static_order = false;
   std::vector<std::string> names;
 };
+
+std::string target_of(const PlannedModule& m) { return m.ending.empty() ? m.name : "re:" + loader_pattern(m); }
 
 bool same_group(const Group& g, const PlannedModule& m) {
   Scheme s = m.scheme;  // the types of scales may differ
@@ -213,20 +216,18 @@ Result<Activations> read_inputs(const Json& group, const Scheme& scheme) {
 Result<Json> compressed_config(const PlanSummary& plan) {
   std::vector<Group> groups;
   Json ignore = Json::array();
-  bool head = false, dense_only = false;
+  bool dense_only = false;
+  for (const PlannedModule& m : kept_modules(plan)) ignore.push_back(target_of(m));
   for (const PlannedModule& m : plan.modules) {
-    head = head || !m.in_block;
-    if (!m.quantized) {
-      ignore.push_back(m.name);
-      continue;
-    }
+    if (!m.quantized) continue;
     dense_only = dense_only || (m.scheme.code == CodeKind::kInt && 32 % m.scheme.bits != 0);
     auto it = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return same_group(g, m); });
     if (it == groups.end()) it = groups.insert(groups.end(), {m.scheme, m.static_order, {}});
-    it->names.push_back(m.name);
+    it->names.push_back(target_of(m));
   }
   if (groups.empty()) return error(Code::kInvalidArgument, "compressed-tensors: the plan quantizes no module");
-  if (!head) ignore.push_back("lm_head");  // a tied head is a Linear of its own in transformers
+  if (std::none_of(plan.modules.begin(), plan.modules.end(), is_head))
+    ignore.push_back("lm_head");  // a tied head is a Linear of its own in transformers
   Json config_groups = Json::object();
   bool mixed = false;
   for (size_t i = 0; i < groups.size(); ++i) {

@@ -42,9 +42,12 @@ using Parts = std::vector<Part>;
 struct PlannedModule {     // one linear layer of the model, as the plan left it
   std::string name;        // full name, "model.layers.0.self_attn.q_proj"
   bool quantized = false;  // false: kept in 16 bit
-  bool in_block = true;    // false: the head
-  Scheme scheme;           // when quantized
-  bool g_idx = false;      // act-order at run time (desc_act)
+  bool in_block = true;    // false: the head, or elsewhere
+  bool elsewhere = false;  // outside the language part of a model that has more, such as a vision tower
+  // Loaders of such models rename what they load: what all names of the module end with; empty: it has one name.
+  std::string ending = {};
+  Scheme scheme;       // when quantized
+  bool g_idx = false;  // act-order at run time (desc_act)
   bool static_order =
       false;  // columns were solved in order of diag(H), groups stay natural (compressed-tensors "actorder": "static")
 };

@@ -11,6 +11,7 @@
 
 #include "format/fields.h"
 #include "format/gptq.h"
+#include "format/kept.h"
 #include "format/pattern.h"
 
 namespace qz {
@@ -59,12 +60,6 @@ Status read_words(const Json& object, Words* w) {
   return {};
 }
 
-// GPTQ tools leave the head alone unless "lm_head" is true; these are its names.
-bool is_head(std::string_view module) {
-  const std::string_view last = module.substr(module.rfind('.') + 1);
-  return last == "lm_head" || last == "embed_out";
-}
-
 // modules_in_block_to_quantize (AutoGPTQ, transformers): lists of lists of names within a block; the others are kept.
 Result<bool> listed(const Json& lists, std::string_view module) {
   if (lists.is_string()) {
@@ -111,14 +106,16 @@ Result<Json> gptq_config(const PlanSummary& plan, GptqKind kind) {
   const Words base = most_common(plan.modules);
   Json dynamic = Json::object();
   bool head = false;
+  const auto pattern_of = [](const PlannedModule& m) {
+    return m.ending.empty() ? std::string("^").append(escape_pattern(m.name)).append("$") : loader_pattern(m);
+  };
+  for (const PlannedModule& m : kept_modules(plan))
+    if (!is_head(m) || !is_head_name(m.name))  // such a head is kept without being told
+      dynamic["-:" + pattern_of(m)] = Json::object();
   for (const PlannedModule& m : plan.modules) {
-    const std::string pattern = std::string("^").append(escape_pattern(m.name)).append("$");
-    if (!m.quantized) {
-      if (m.in_block)
-        dynamic[std::string("-:").append(pattern)] = Json::object();  // the head is kept without being told
-      continue;
-    }
-    head = head || !m.in_block;
+    if (!m.quantized) continue;
+    const std::string pattern = pattern_of(m);
+    head = head || is_head(m);
     const Words w = words_of(m);
     Json differs = Json::object();
     if (w.bits != base.bits) differs["bits"] = w.bits;
@@ -151,8 +148,9 @@ Result<std::optional<StoredScheme>> gptq_stored_scheme(const Json& config, std::
   if (pack_dtype != "int32" && pack_dtype != "torch.int32")
     return error(Code::kUnsupported, "quantization_config: pack_dtype '%.60s', expected int32", pack_dtype.c_str());
   QZ_ASSIGN(const bool head, bool_field(config, "lm_head", false));
-  if (is_head(module) && !head) return std::optional<StoredScheme>();
-  if (const Json* lists = find_field(config, "modules_in_block_to_quantize"); lists && !is_head(module)) {
+  // GPTQ tools leave the head alone unless "lm_head" is true.
+  if (is_head_name(module) && !head) return std::optional<StoredScheme>();
+  if (const Json* lists = find_field(config, "modules_in_block_to_quantize"); lists && !is_head_name(module)) {
     QZ_ASSIGN(const bool found, listed(*lists, module));
     if (!found) return std::optional<StoredScheme>();
   }

@@ -1,6 +1,10 @@
 #include "format/kept.h"
 
+#include <algorithm>
+#include <set>
+
 #include "format/fields.h"
+#include "format/pattern.h"
 
 namespace qz {
 namespace {
@@ -33,20 +37,43 @@ Result<std::optional<bool>> listed_as_kept(const Json& config, const char* key, 
   return std::optional<bool>(found);
 }
 
+bool is_head(const PlannedModule& module) { return !module.in_block && !module.elsewhere; }
+
+std::string loader_pattern(const PlannedModule& module) {
+  const bool below = module.elsewhere && module.ending.find('.') == std::string::npos;
+  return std::string("^(model\\.)?")
+      .append(module.elsewhere ? "" : "(language_model\\.)?(model\\.)?")
+      .append(escape_pattern(module.ending))
+      .append(below ? "(\\..*)?$" : "$");
+}
+
+std::vector<PlannedModule> kept_modules(const PlanSummary& plan) {
+  const auto tower_of = [](const PlannedModule& m) { return m.ending.substr(0, m.ending.find('.')); };
+  std::set<std::string> touched, listed;
+  for (const PlannedModule& m : plan.modules)
+    if (m.elsewhere && m.quantized) touched.insert(tower_of(m));
+  std::vector<PlannedModule> kept;
+  for (const PlannedModule& m : plan.modules) {
+    if (m.quantized) continue;
+    const std::string tower = tower_of(m);
+    const bool whole = m.elsewhere && !m.ending.empty() && touched.count(tower) == 0;
+    if (whole && !listed.insert(tower).second) continue;
+    kept.push_back(m);
+    if (whole) kept.back().name = kept.back().ending = tower;
+  }
+  return kept;
+}
+
 Json kept_names(const PlanSummary& plan) {
   Json names = Json::array();
-  bool head = false;
-  for (const PlannedModule& m : plan.modules) {
-    head = head || !m.in_block;
-    if (!m.quantized) names.push_back(m.name);
-  }
-  if (!head) names.push_back("lm_head");
+  for (const PlannedModule& m : kept_modules(plan)) names.push_back(m.ending.empty() ? m.name : m.ending);
+  if (std::none_of(plan.modules.begin(), plan.modules.end(), is_head)) names.push_back("lm_head");
   return names;
 }
 
-bool keeps_in_blocks(const PlanSummary& plan) {
+bool keeps_beside_head(const PlanSummary& plan) {
   for (const PlannedModule& m : plan.modules)
-    if (m.in_block && !m.quantized) return true;
+    if (!m.quantized && !(is_head(m) && is_head_name(m.name))) return true;
   return false;
 }
 

@@ -84,9 +84,25 @@ Result<std::string> decompress(const std::string& path, const std::string& file,
 
 }  // namespace
 
-std::string TokenSet::hash() const { return sha256(content(*this)); }
+std::string TokenSet::hash() const {
+  std::string all = content({sequences, {}});
+  if (embeddings.empty()) return sha256(all);
+  Sha256 sha;
+  sha.update(all.data(), all.size());
+  for (const Matrix& m : embeddings) {
+    std::string sides;
+    put(&sides, static_cast<uint64_t>(m.rows()), 8);
+    put(&sides, static_cast<uint64_t>(m.cols()), 8);
+    sha.update(sides.data(), sides.size());
+    sha.update(m.data(), static_cast<size_t>(m.rows() * m.cols()) * sizeof(float));
+  }
+  return sha.hex();
+}
 
 Status save_tokens(const TokenSet& set, const std::string& path) {
+  if (!set.embeddings.empty())
+    return error(Code::kUnsupported, "%s: a token file cannot hold the %zu sequences that are embeddings", path.c_str(),
+                 set.embeddings.size());
   if (set.sequences.size() > kMaxSequences || static_cast<uint64_t>(set.tokens()) > kMaxTokens)
     return error(Code::kInvalidArgument, "%s: %zu sequences of %lld tokens; at most 2^28 of 2^32 can be stored",
                  path.c_str(), set.sequences.size(), static_cast<long long>(set.tokens()));

@@ -61,6 +61,7 @@ HeadShape head_shape(const Model& model, const Block& block, int64_t head) {
   shape.scale = static_cast<float>(c.score_scale[layer]);
   shape.cap = static_cast<float>(c.score_cap);
   shape.window = c.window[layer];
+  shape.causal = c.causal;
   shape.products = model.context().products;
   if (c.position == PositionKind::kAlibi) {
     const double slope = alibi_slope(head, c.heads);

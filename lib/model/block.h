@@ -151,24 +151,36 @@ Status block_forward(const Model& model, const Block& block, const RopeTable& ro
 
 // --- the ends
 // ------------------------------------------------------------------------------------------------------------------------
-// What stands before the first block and after the last one. Kept in the checkpoint's dtype.
+// What stands before the first block and after the last one. Texts that a classifier reads have one row of logits each.
+// Kept in the checkpoint's dtype.
 class Ends {
  public:
   static Result<Ends> load(const Model& model);  // a quantized head is tiled
-  // r[rows][hidden] = embedding (scaled, normed) (+ learned position) (+ project_in). kInvalidArgument names sequence
-  // and position of a bad id.
+  // r[rows][hidden] = embedding (scaled) (+ project_in) (+ learned position) (+ token type), normed. kInvalidArgument
+  // names sequence and position of a bad id.
   Status embed(const Model& model, const Sequences& sequences, const int32_t* ids, float* r) const;
-  // logits[rows][vocab] of the rows of r: final norm, project_out, head. Call with few hundred rows at a time.
+  // The same from embeddings that are ready, x[rows][embed_dim]: scaled, where the family scales.
+  Status embed_rows(const Model& model, const Sequences& sequences, const float* x, float* r) const;
+  // logits[rows][outputs] of the rows of r: final norm, project_out, head. Call with few hundred rows at a time; of a
+  // classifier, with the first row of each text.
   // x = what the head reads [rows][embed_dim]: final norm, project_out.
   Status head_input(const Model& model, MatrixView r, float* x, Progress* progress = nullptr) const;
   Status logits(const Model& model, MatrixView r, float* logits, Progress* progress = nullptr) const;
 
  private:
+  Status check_positions(const Model& model, const Sequences& sequences) const;
+  // r = x (+ project_in) (+ learned position) (+ token type), normed if the family does. x may be r unless there is a
+  // projection.
+  Status place(const Model& model, const Sequences& sequences, float* x, float* r) const;
+
   std::vector<uint8_t> embed_;
   DType embed_dtype_ = DType::kF32;
   int64_t embed_rows_ = 0;
   Matrix positions_;
-  NormWeights embed_norm_, final_norm_;
+  std::vector<float> token_type_;  // of type 0; empty: the family has none
+  NormWeights embed_norm_, final_norm_, head_norm_;
+  std::vector<float> head_bias_;  // of a tied head
+  Linear head_dense_, pooler_;
   Linear project_in_, project_out_, head_;  // head_ absent: the embedding is the head
 };
 

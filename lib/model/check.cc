@@ -88,10 +88,22 @@ Status Model::check_tensors(bool strict) {
                    static_cast<unsigned long long>(context_->limits.vocab));
     }
     config_.vocab = embed->shape[0];
-    modules_.back().rows = config_.vocab;
+    if (!config_.pooled) config_.outputs = modules_.back().rows = config_.vocab;
   }
 
   TensorCheck check(files);
+  for (const std::string_view name : {arch_->head_dense, arch_->pooler}) {
+    const auto is = [&](const Module& m) { return m.name == name; };
+    const auto module = std::find_if(modules_.begin(), modules_.end(), is);
+    if (name.empty()) continue;
+    if (module == modules_.end()) {
+      check.need_name(std::string(name) + ".weight");
+    } else if (module->rows != config_.hidden || module->cols != config_.hidden) {
+      return error(Code::kBadFile, "%s: '%s' must have shape [%lld, %lld] by config.json, found %s", dir.c_str(),
+                   module->name.c_str(), static_cast<long long>(config_.hidden), static_cast<long long>(config_.hidden),
+                   shape_text({module->rows, module->cols}).c_str());
+    }
+  }
   for (const NeededTensor& tensor : list_others(config_, *arch_)) check.need(tensor.name, tensor.shape);
   for (size_t i = 0; i < modules_.size(); ++i) {
     const Module& m = modules_[i];
@@ -117,6 +129,10 @@ Status Model::check_tensors(bool strict) {
     }
     if (stored_[i].has_value()) {  // sizes are decode's business; it knows the layouts of all writers
       check.need_name(marker);
+      continue;
+    }
+    if (coded(i)) {
+      check.need_name(weight);  // its type and shape are decode's business
       continue;
     }
     if (files.find(weight) == nullptr) {

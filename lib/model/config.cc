@@ -60,6 +60,18 @@ int64_t read_token(const ConfigReader& reader, const char* key, int64_t vocab) {
   return id >= 0 && id < vocab ? id : -1;
 }
 
+// A classifier's labels: as many as have names, else transformers' 2.
+int64_t read_labels(ConfigReader* reader, int64_t most) {
+  const Json* names = reader->find("id2label");
+  if (names == nullptr) return reader->integer_or("num_labels", 2, 1, most, "limits.vocab");
+  if (!names->is_object() || names->empty() || names->size() > static_cast<uint64_t>(most)) {
+    reader->fail(Code::kBadFile, "id2label must be an object of 1 to " + std::to_string(most) + " names, found " +
+                                     describe_json(*names));
+    return 1;
+  }
+  return static_cast<int64_t>(names->size());
+}
+
 // Per layer: layer_types decides where it is present; else Qwen's max_window_layers says how many layers at the bottom
 // keep full attention; else the window holds everywhere.
 std::vector<int64_t> read_windows(ConfigReader* reader, const Json& config, const ArchDesc& desc, int64_t layers) {
@@ -245,11 +257,23 @@ Result<ModelConfig> parse_model_config(const Context& context, const Json& confi
   c.vocab = reader.integer(keys.vocab, 1, static_cast<int64_t>(limits.vocab), "limits.vocab");
   c.max_seq = desc.default_max_seq > 0 ? reader.integer_or(keys.max_seq, desc.default_max_seq, 1, kMaxSeq)
                                        : reader.integer(keys.max_seq, 1, kMaxSeq);
+  if (desc.max_seq_is_rows) {
+    c.max_seq -= desc.position_offset;
+    if (c.max_seq < 1) {
+      reader.fail(Code::kBadFile, reader.name_of(keys.max_seq) + " must be more than the " +
+                                      std::to_string(desc.position_offset) + " rows that no token has");
+    }
+  }
+  if (!desc.token_types.empty()) c.token_types = reader.integer_or("type_vocab_size", 2, 1, 1024);
+  c.causal = desc.causal;
+  c.pooled = !desc.pooler.empty();
+  c.outputs = c.pooled ? read_labels(&reader, static_cast<int64_t>(limits.vocab)) : c.vocab;
   c.embed_dim = reader.integer_or(keys.embed_dim, c.hidden, 1, hidden_max, "limits.hidden");
   c.norm_eps = reader.number_or(keys.norm_eps, desc.default_eps, 0, 1);
   c.activation = read_activation(&reader, desc);
-  c.tied = reader.boolean_or("tie_word_embeddings", desc.default_tied);
-  c.norm_first = reader.boolean_or(keys.norm_first, true);
+  // A classifier has a head of its own, whatever its file says of the one that it does not have.
+  c.tied = desc.pooler.empty() && reader.boolean_or("tie_word_embeddings", desc.default_tied);
+  c.norm_first = reader.boolean_or(keys.norm_first, desc.norm_first);
   c.final_norm = !desc.final_norm.empty() && c.norm_first && !reader.boolean_or(keys.no_final_norm, false);
   c.residual_normed = reader.boolean_or(keys.residual_normed, false);
   c.parallel = reader.boolean_or(keys.parallel, desc.parallel);

@@ -44,15 +44,19 @@ struct MoeConfig {
 
 struct ModelConfig {
   int64_t hidden = 0, layers = 0, heads = 0, kv_heads = 0, intermediate = 0, vocab = 0, max_seq = 0;
-  int64_t head_dim = 0;   // of queries and keys
-  int64_t value_dim = 0;  // of values
-  int64_t embed_dim = 0;  // == hidden unless the family projects (OPT-350m)
+  int64_t head_dim = 0;     // of queries and keys
+  int64_t value_dim = 0;    // of values
+  int64_t token_types = 0;  // rows of the table of token types
+  int64_t outputs = 0;      // of the head: the vocabulary, or a classifier's labels
+  int64_t embed_dim = 0;    // == hidden unless the family projects (OPT-350m)
   double norm_eps = 1e-6;
   Activation activation = Activation::kSilu;
   bool tied = false;             // the head is the embedding
   bool norm_first = true;        // false: norm after the residual addition (OPT-350m)
   bool final_norm = true;        // false: none after the last block (OPT-350m)
   bool residual_normed = false;  // what a half of a block adds to is its normed input (BLOOM's option)
+  bool causal = true;            // false: an encoder
+  bool pooled = false;           // the head reads a text's first token alone: a classifier
   bool parallel = false;         // attention and MLP read the same stream
   PositionKind position = PositionKind::kRope;
   double embed_scale = 1;  // of embeddings

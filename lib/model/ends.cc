@@ -43,7 +43,12 @@ Result<Ends> Ends::load(const Model& model) {
     std::memcpy(ends.positions_.data(), table.data(), table.size() * sizeof(float));
   }
   if (!desc.embed_norm.empty()) {
-    QZ_ASSIGN(ends.embed_norm_, load_norm(model, std::string(desc.embed_norm), c.embed_dim));
+    QZ_ASSIGN(ends.embed_norm_, load_norm(model, std::string(desc.embed_norm), c.hidden));
+  }
+  if (!desc.token_types.empty()) {
+    QZ_ASSIGN(const std::vector<float> table,
+              model.load_vector(std::string(desc.token_types) + ".weight", c.token_types * c.hidden, true));
+    ends.token_type_.assign(table.begin(), table.begin() + c.hidden);
   }
   if (c.embed_dim != c.hidden) {
     QZ_ASSIGN(ends.project_in_, load_projection(model, desc.project_in, c.hidden, c.embed_dim));
@@ -52,11 +57,37 @@ Result<Ends> Ends::load(const Model& model) {
   if (c.final_norm) {
     QZ_ASSIGN(ends.final_norm_, load_norm(model, std::string(desc.final_norm), c.hidden));
   }
+  const auto load_named = [&](std::string_view name, Linear* out) -> Status {
+    const int64_t module = name.empty() ? -1 : model.find_module(name);
+    if (module < 0) return {};
+    QZ_ASSIGN(*out, load_linear(model, static_cast<size_t>(module)));
+    return {};
+  };
+  QZ_TRY(load_named(desc.head_dense, &ends.head_dense_));
+  QZ_TRY(load_named(desc.pooler, &ends.pooler_));
+  if (!desc.head_norm.empty()) {
+    QZ_ASSIGN(ends.head_norm_, load_norm(model, std::string(desc.head_norm), c.hidden));
+  }
+  if (!desc.head_bias.empty() && c.tied) {
+    QZ_ASSIGN(ends.head_bias_, model.load_vector(std::string(desc.head_bias), c.vocab, true));
+  }
   if (!c.tied) {
     QZ_ASSIGN(ends.head_, load_linear(model, model.modules().size() - 1));
     QZ_TRY(ends.head_.tile(model.context()));
   }
   return ends;
+}
+
+Status Ends::check_positions(const Model& model, const Sequences& sequences) const {
+  for (int64_t s = 0; s < sequences.count() && !positions_.empty(); ++s) {
+    const int64_t last = sequences.first_position(s) + sequences.length(s) + model.arch().position_offset;
+    if (last > positions_.rows()) {
+      return error(Code::kInvalidArgument, "sequence %lld ends at position %lld, the model has %lld positions",
+                   static_cast<long long>(s), static_cast<long long>(last - model.arch().position_offset),
+                   static_cast<long long>(model.config().max_seq));
+    }
+  }
+  return {};
 }
 
 Status Ends::embed(const Model& model, const Sequences& sequences, const int32_t* ids, float* r) const {
@@ -66,12 +97,6 @@ Status Ends::embed(const Model& model, const Sequences& sequences, const int32_t
   float* out = project_in_.present() ? narrow.data() : r;
   for (int64_t s = 0; s < sequences.count(); ++s) {
     const int64_t begin = sequences.start[static_cast<size_t>(s)];
-    const int64_t last = sequences.first_position(s) + sequences.length(s) + model.arch().position_offset;
-    if (!positions_.empty() && last > positions_.rows()) {
-      return error(Code::kInvalidArgument, "sequence %lld ends at position %lld, the model has %lld positions",
-                   static_cast<long long>(s), static_cast<long long>(last - model.arch().position_offset),
-                   static_cast<long long>(c.max_seq));
-    }
     for (int64_t i = begin; i < begin + sequences.length(s); ++i) {
       if (ids[i] < 0 || ids[i] >= embed_rows_) {
         return error(Code::kInvalidArgument,
@@ -86,11 +111,25 @@ Status Ends::embed(const Model& model, const Sequences& sequences, const int32_t
   if (c.embed_scale != 1) {
     for (int64_t i = 0; i < sequences.rows() * c.embed_dim; ++i) out[i] *= static_cast<float>(c.embed_scale);
   }
-  if (!embed_norm_.weight.empty()) {
-    QZ_TRY(norm_rows(model, embed_norm_, {out, sequences.rows(), c.embed_dim, c.embed_dim}, out));
+  return place(model, sequences, out, r);
+}
+
+Status Ends::embed_rows(const Model& model, const Sequences& sequences, const float* x, float* r) const {
+  const int64_t size = sequences.rows() * model.config().embed_dim;
+  if (!project_in_.present()) {
+    std::memcpy(r, x, static_cast<size_t>(size) * sizeof(float));
+    return place(model, sequences, r, r);
   }
+  Scratch narrow(size);
+  std::memcpy(narrow.data(), x, static_cast<size_t>(size) * sizeof(float));
+  return place(model, sequences, narrow.data(), r);
+}
+
+Status Ends::place(const Model& model, const Sequences& sequences, float* x, float* r) const {
+  const ModelConfig& c = model.config();
+  QZ_TRY(check_positions(model, sequences));
   if (project_in_.present()) {
-    QZ_TRY(project_in_.apply(model.context(), narrow.view(sequences.rows(), c.embed_dim), false, r));
+    QZ_TRY(project_in_.apply(model.context(), {x, sequences.rows(), c.embed_dim, c.embed_dim}, false, r));
   }
   for (int64_t s = 0; s < sequences.count() && !positions_.empty(); ++s) {
     const int64_t begin = sequences.start[static_cast<size_t>(s)];
@@ -99,15 +138,33 @@ Status Ends::embed(const Model& model, const Sequences& sequences, const int32_t
       for (int64_t d = 0; d < c.hidden; ++d) r[i * c.hidden + d] += p[d];
     }
   }
-  return {};
+  for (int64_t i = 0; i < sequences.rows() && !token_type_.empty(); ++i) {
+    for (int64_t d = 0; d < c.hidden; ++d) r[i * c.hidden + d] += token_type_[static_cast<size_t>(d)];
+  }
+  if (embed_norm_.weight.empty()) return {};
+  return norm_rows(model, embed_norm_, {r, sequences.rows(), c.hidden, c.hidden}, r);
 }
 
 Status Ends::head_input(const Model& model, MatrixView r, float* x, Progress* progress) const {
   const ModelConfig& c = model.config();
-  if (!project_out_.present()) return norm_rows(model, final_norm_, r, x);
-  Scratch normed(r.rows * c.hidden);
-  QZ_TRY(norm_rows(model, final_norm_, r, normed.data()));
-  return project_out_.apply(model.context(), normed.view(r.rows, c.hidden), false, x, progress);
+  const Context& context = model.context();
+  if (project_out_.present()) {
+    Scratch normed(r.rows * c.hidden);
+    QZ_TRY(norm_rows(model, final_norm_, r, normed.data()));
+    return project_out_.apply(context, normed.view(r.rows, c.hidden), false, x, progress);
+  }
+  QZ_TRY(norm_rows(model, final_norm_, r, x));
+  const Linear& dense = pooler_.present() ? pooler_ : head_dense_;
+  if (!dense.present()) return {};
+  Scratch y(r.rows * c.hidden);
+  QZ_TRY(dense.apply(context, {x, r.rows, c.hidden, c.hidden}, false, y.data(), progress));
+  QZ_TRY(for_rows(context, r.rows, [&](int64_t first, int64_t end) {
+    float* out = y.data() + first * c.hidden;
+    const int64_t n = (end - first) * c.hidden;
+    if (!pooler_.present()) return activate(c.activation, out, n, out);
+    for (int64_t i = 0; i < n; ++i) out[i] = std::tanh(out[i]);
+  }));
+  return norm_rows(model, head_norm_, y.view(r.rows, c.hidden), x);
 }
 
 Status Ends::logits(const Model& model, MatrixView r, float* logits, Progress* progress) const {
@@ -120,7 +177,8 @@ Status Ends::logits(const Model& model, MatrixView r, float* logits, Progress* p
     QZ_TRY(head_.apply(context, x, false, logits, progress));
   } else {
     const DenseWeight tied{embed_.data(), embed_dtype_, embed_rows_, c.embed_dim};
-    QZ_TRY(gemm_nt(context, x, weight_rows(tied), nullptr, false, logits, embed_rows_, progress));
+    const float* bias = head_bias_.empty() ? nullptr : head_bias_.data();
+    QZ_TRY(gemm_nt(context, x, weight_rows(tied), bias, false, logits, embed_rows_, progress));
   }
   if (c.logit_cap == 0) return {};
   const auto cap = static_cast<float>(c.logit_cap);

@@ -31,7 +31,7 @@ class ModuleList {
     Module head;
     head.name = desc_.head;
     head.role = Role::kHead;
-    head.rows = c_.vocab, head.cols = c_.embed_dim;
+    head.rows = c_.outputs, head.cols = c_.embed_dim;
     head.can_quantize = !c_.tied;
     modules_.push_back(std::move(head));
     return std::move(modules_);
@@ -126,7 +126,8 @@ std::vector<NeededTensor> list_others(const ModelConfig& c, const ArchDesc& desc
   };
   add(std::string(desc.embed), {c.vocab, c.embed_dim});
   if (const int64_t rows = position_rows(c, desc); rows > 0) add(std::string(desc.positions), {rows, c.hidden});
-  if (!desc.embed_norm.empty()) add_norm(std::string(desc.embed_norm), c.embed_dim);
+  if (!desc.token_types.empty()) add(std::string(desc.token_types), {c.token_types, c.hidden});
+  if (!desc.embed_norm.empty()) add_norm(std::string(desc.embed_norm), c.hidden);
   if (c.embed_dim != c.hidden) {
     add(std::string(desc.project_in), {c.hidden, c.embed_dim});
     add(std::string(desc.project_out), {c.embed_dim, c.hidden});
@@ -145,6 +146,8 @@ std::vector<NeededTensor> list_others(const ModelConfig& c, const ArchDesc& desc
     if (!desc.k_norm.empty()) add(in_layer(desc, layer, desc.k_norm), {c.head_dim});
   }
   if (c.final_norm) add_norm(std::string(desc.final_norm), c.hidden);
+  if (!desc.head_norm.empty()) add_norm(std::string(desc.head_norm), c.hidden);
+  if (!desc.head_bias.empty() && c.tied) list.push_back({std::string(desc.head_bias), {c.vocab}});
   return list;
 }
 

@@ -28,10 +28,16 @@ Result<std::shared_ptr<const QMatrix>> Model::load_matrix(size_t module) const {
   if (!stored_[module].has_value()) {
     return error(Code::kInvalidArgument, "module '%s' is not quantized", m.name.c_str());
   }
+  return decode_module(module, *file_format_, *stored_[module]);
+}
+
+Result<std::shared_ptr<const QMatrix>> Model::decode_module(size_t module, const Format& format,
+                                                            const StoredScheme& stored) const {
+  const Module& m = modules_[module];
   // No part of any layout takes as much: a file may claim, and by holes have, what memory does not.
   const uint64_t most = 8 * static_cast<uint64_t>(m.rows) * static_cast<uint64_t>(m.cols) + 4096;
   Parts parts;
-  for (const std::string_view name : file_format_->part_names) {
+  for (const std::string_view name : format.part_names) {
     const TensorInfo* tensor = checkpoint_->find(m.name + "." + std::string(name));
     if (tensor == nullptr) continue;  // optional (zero points, g_idx); decode says when a part must not be missing
     if (tensor->bytes > most) {
@@ -47,7 +53,7 @@ Result<std::shared_ptr<const QMatrix>> Model::load_matrix(size_t module) const {
     QZ_TRY(checkpoint_->read(*tensor, part.bytes.data()));
     parts.push_back(std::move(part));
   }
-  Result<QMatrix> matrix = file_format_->decode(parts, *stored_[module], m.rows, m.cols);
+  Result<QMatrix> matrix = format.decode(parts, stored, m.rows, m.cols);
   if (!matrix.ok()) return matrix.status().with_prefix(checkpoint_->dir() + ": module '" + m.name + "'");
   return std::make_shared<const QMatrix>(std::move(*matrix));
 }
@@ -67,6 +73,14 @@ Result<Matrix> Model::load_weight(size_t module) const {
 
 Result<std::vector<uint8_t>> Model::read_weight(size_t module, DType* dtype) const {
   const Module& m = modules_[module];
+  if (coded(module)) {
+    QZ_ASSIGN(const std::shared_ptr<const QMatrix> codes, decode_module(module, *source_format_, *coded_[module]));
+    const Matrix w = dequantize(*codes);
+    std::vector<uint8_t> bytes(static_cast<size_t>(m.rows * m.cols) * sizeof(float));
+    std::memcpy(bytes.data(), w.data(), bytes.size());
+    *dtype = DType::kF32;
+    return bytes;
+  }
   const bool tied_head = m.role == Role::kHead && config_.tied, stacked = !m.stack.empty();
   const std::string name = stacked ? m.stack : (tied_head ? std::string(arch_->embed) : m.name) + ".weight";
   const TensorInfo* tensor = checkpoint_->find(name);

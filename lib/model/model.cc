@@ -3,11 +3,14 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <iterator>
 
+#include "format/source.h"
 #include "io/repository.h"
 #include "model/biases.h"
 #include "model/gguf.h"
 #include "model/layout.h"
+#include "model/others.h"
 
 namespace qz {
 
@@ -43,6 +46,8 @@ const char* role_name(Role role) {
       return "router";
     case Role::kSharedScale:
       return "shared_scale";
+    case Role::kOther:
+      return "other";
     case Role::kHead:
       return "head";
   }
@@ -78,6 +83,50 @@ Result<std::shared_ptr<const ArchDesc>> choose_architecture(const Json& config, 
                "%s: architecture '%.100s' is not known (%s are); describe it in arch_json, starting from one of them: "
                "{\"base\": \"llama\", \"name\": ...}",
                file.c_str(), (hf_class.empty() ? model_type : hf_class).c_str(), known.c_str());
+}
+
+// The configuration that describes the forward pass: config.json, or the part of it that belongs to the language model,
+// whose family then takes the place of *arch.
+struct LanguagePart {
+  Json config;
+  std::string where;  // in front of errors
+};
+
+Result<std::shared_ptr<const ArchDesc>> language_family(const ArchDesc& whole, const LanguagePart& part) {
+  if (whole.text_family.empty()) return choose_architecture(part.config, part.where, "");
+  for (const ArchDesc* desc : architectures()) {
+    if (desc->name == whole.text_family) return std::shared_ptr<const ArchDesc>(desc, [](const ArchDesc*) {});
+  }
+  return error(Code::kInvalidArgument, "arch_json: 'text_family' must be the name of a family, found \"%s\"",
+               std::string(whole.text_family).c_str());
+}
+
+Result<LanguagePart> find_language_part(const Checkpoint& checkpoint, const std::string& file,
+                                        std::shared_ptr<const ArchDesc>* arch) {
+  const std::string key((*arch)->text_config);
+  const Json& config = checkpoint.config();
+  LanguagePart part{config, file};
+  if (key.empty()) return part;
+  if (const auto it = config.find(key); it != config.end()) {
+    part = {*it, file + ": " + key};
+  } else if ((*arch)->text_family.empty()) {
+    return error(Code::kBadFile, "%s: missing key %s", file.c_str(), key.c_str());
+  }
+  if (!part.config.is_object()) return error(Code::kBadFile, "%s: must be an object", part.where.c_str());
+  QZ_ASSIGN(std::shared_ptr<const ArchDesc> inner, language_family(**arch, part));
+  if (!inner->text_config.empty()) {
+    return error(Code::kUnsupported, "%s: a language part that has one itself", part.where.c_str());
+  }
+  for (const char* inherited : {"tie_word_embeddings", "dtype", "torch_dtype"}) {
+    if (config.contains(inherited) && !part.config.contains(inherited)) part.config[inherited] = config[inherited];
+  }
+  TextNames names = TextNames::kPrefixed;
+  for (const TextNames some : {TextNames::kPlain, TextNames::kInBody, TextNames::kPrefixed}) {
+    const auto desc = language_part(*arch, inner, some);
+    if (checkpoint.find(std::string(desc->embed) + ".weight") != nullptr) names = some;
+  }
+  *arch = language_part(*arch, std::move(inner), names);
+  return part;
 }
 
 // Our own report, if the directory has one. It is for reading only, so damage is a log line.
@@ -128,14 +177,18 @@ Result<std::shared_ptr<const Model>> Model::open(ContextPtr context, const std::
   const Json& config = model->checkpoint_->config();
   const std::string& file = model->checkpoint_->config_path();
   if (!config.is_object()) return error(Code::kBadFile, "%s: must be an object", file.c_str());
-  // Of a multimodal model the language model can be judged from its configuration; its tensors are not read.
-  const Json& text = options.config_only ? text_part(config) : config;
-  QZ_ASSIGN(model->arch_, choose_architecture(text, file, options.arch_json));
-  QZ_ASSIGN(model->config_, parse_model_config(ctx, text, *model->arch_, file));
+  QZ_ASSIGN(model->arch_, choose_architecture(config, file, options.arch_json));
+  QZ_ASSIGN(const LanguagePart part, find_language_part(*model->checkpoint_, file, &model->arch_));
+  QZ_ASSIGN(model->config_, parse_model_config(ctx, part.config, *model->arch_, part.where));
   model->choose_prefix();
   if (config.contains("auto_map")) ctx.log(LogLevel::kWarn, "%s: auto_map names code; it is never run", file.c_str());
 
   model->modules_ = list_modules(model->config_, *model->arch_);
+  if (!model->arch_->text_config.empty() || !model->config_.causal) {
+    QZ_ASSIGN(std::vector<Module> others, list_other_linears(*model->checkpoint_, model->modules_, ctx.limits));
+    std::move(model->modules_.begin(), model->modules_.end(), std::back_inserter(others));
+    model->modules_ = std::move(others);
+  }
   model->find_stacked_experts();
   QZ_TRY(model->open_quantized());
   if (!options.config_only) QZ_TRY(model->check_tensors(options.strict));
@@ -170,9 +223,19 @@ void Model::find_stacked_experts() {
 
 Status Model::open_quantized() {
   stored_.assign(modules_.size(), std::nullopt);
+  coded_.assign(modules_.size(), std::nullopt);
   std::string file;
   QZ_ASSIGN(const Json config, read_quantization(*context_, *checkpoint_, &file));
   if (config.is_null()) return {};
+  source_format_ = find_source_format(config);
+  for (size_t i = 0; i < modules_.size() && source_format_ != nullptr; ++i) {
+    const Module& m = modules_[i];
+    if (checkpoint_->find(m.name + "." + std::string(source_format_->part_names.front())) == nullptr) continue;
+    Result<std::optional<StoredScheme>> found = source_format_->stored_scheme(config, m.name, m.rows, m.cols);
+    if (!found.ok()) return found.status().with_prefix(file);
+    coded_[i] = *found;
+  }
+  if (source_format_ != nullptr) return {};
   Result<const Format*> format = detect_format(config);
   if (!format.ok()) return format.status().with_prefix(file);
   file_format_ = *format;
@@ -218,7 +281,9 @@ int64_t Model::find_module(std::string_view name) const {
 }
 
 std::pair<size_t, size_t> Model::block_modules(int64_t layer) const {
-  const auto before = [](const Module& m, int64_t l) { return m.layer >= 0 && m.layer < l; };
+  const auto before = [](const Module& m, int64_t l) {
+    return m.role == Role::kOther || (m.layer >= 0 && m.layer < l);
+  };
   const auto first = std::lower_bound(modules_.begin(), modules_.end(), layer, before);
   const auto end = std::lower_bound(first, modules_.end(), layer + 1, before);
   return {static_cast<size_t>(first - modules_.begin()), static_cast<size_t>(end - modules_.begin())};
@@ -240,11 +305,12 @@ int64_t Model::parameters() const {
   for (const TensorInfo& tensor : checkpoint_->tensors()) {
     const size_t dot = tensor.name.rfind('.');
     const int64_t module = dot == std::string::npos ? -1 : find_module(std::string_view(tensor.name).substr(0, dot));
-    const bool packed = module >= 0 && stored_[static_cast<size_t>(module)].has_value();
+    const bool packed =
+        module >= 0 && (stored_[static_cast<size_t>(module)].has_value() || coded(static_cast<size_t>(module)));
     if (!packed || std::string_view(tensor.name).substr(dot + 1) == "bias") sum += tensor.elements();
   }
   for (size_t i = 0; i < modules_.size(); ++i) {
-    if (stored_[i].has_value()) sum += modules_[i].rows * modules_[i].cols;
+    if (stored_[i].has_value() || coded(i)) sum += modules_[i].rows * modules_[i].cols;
   }
   return sum;
 }

@@ -18,7 +18,8 @@
 
 namespace qz {
 
-// kPlain MLP: kUp and kDown. In a block with experts the shared expert has the roles of an MLP.
+// kOther: outside the language part, not in its forward pass. kPlain MLP: kUp and kDown. In a block with experts the
+// shared expert has the roles of an MLP.
 enum class Role : int32_t {
   kQ,
   kK,
@@ -35,15 +36,16 @@ enum class Role : int32_t {
   kDown,
   kRouter,
   kSharedScale,
+  kOther,
   kHead
 };
-constexpr size_t kRoles = 16;
+constexpr size_t kRoles = 17;
 const char* role_name(Role role);  // "q" "k" … "head"
 
 struct Module {      // a linear layer: y = x W^T + b
   std::string name;  // "model.layers.0.self_attn.q_proj"; its tensors are name + ".weight" and, if it has one, ".bias"
   Role role = Role::kQ;
-  int64_t layer = -1;   // -1: the head
+  int64_t layer = -1;   // -1: the head, others
   int64_t expert = -1;  // -1: not one of a mixture
   int64_t rows = 0, cols = 0;
   bool can_quantize = true;  // false: a tied head, a router
@@ -86,13 +88,19 @@ class Model {
   const ModelConfig& config() const { return config_; }
   const ArchDesc& arch() const { return *arch_; }
   const std::shared_ptr<const Checkpoint>& checkpoint() const { return checkpoint_; }
-  FormatId format() const { return format_; }                      // kPlain: nothing is quantized
-  const std::vector<Module>& modules() const { return modules_; }  // in the order of the forward pass; the head last
-  int64_t find_module(std::string_view name) const;                // -1: none
-  std::pair<size_t, size_t> block_modules(int64_t layer) const;    // [first, end) of modules()
+  FormatId format() const { return format_; }  // kPlain: nothing is quantized
+  const std::vector<Module>& modules() const {
+    return modules_;
+  }  // others, then in the order of the forward pass; the head last
+  int64_t find_module(std::string_view name) const;                      // -1: none
+  std::pair<size_t, size_t> block_modules(int64_t layer) const;          // [first, end) of modules()
   const std::shared_ptr<const Json>& report() const { return report_; }  // null: none
   int64_t parameters() const;  // elements of all tensors, quantized ones at their logical size
 
+  // Whether the file of an original holds the weight in another type than 16 or 32 bits; it is read as a plain one.
+  bool coded(size_t module) const { return coded_[module].has_value(); }
+  // Names below the module's of the tensors that hold a coded weight.
+  const std::vector<std::string_view>& code_names() const { return source_format_->part_names; }
   // What the module's file or plan says; nullopt: a plain 16- or 32-bit weight.
   std::optional<StoredScheme> stored_scheme(size_t module) const;
   bool quantized(size_t module) const { return stored_scheme(module).has_value(); }
@@ -112,7 +120,9 @@ class Model {
   const Vectors& changed_vectors() const { return changed_; }
 
  private:
-  Status open_quantized();  // quantization_config -> file_format_, stored_
+  Status open_quantized();  // quantization_config -> file_format_, stored_, or source_format_, coded_
+  Result<std::shared_ptr<const QMatrix>> decode_module(size_t module, const Format& format,
+                                                       const StoredScheme& stored) const;
   void choose_prefix();
   void find_stacked_experts();
   Status check_tensors(bool strict);
@@ -127,6 +137,8 @@ class Model {
   FormatId format_ = FormatId::kPlain;
   const Format* file_format_ = nullptr;                        // of the packed modules in the file; null: none
   std::vector<std::optional<StoredScheme>> stored_;            // per module, from the file
+  const Format* source_format_ = nullptr;                      // of the coded weights of an original; null: none
+  std::vector<std::optional<StoredScheme>> coded_;             // per module
   std::map<size_t, std::shared_ptr<const QMatrix>> matrices_;  // per module, in memory: wins over the file
   std::shared_ptr<const Json> report_;
   Vectors changed_;

@@ -56,10 +56,24 @@ void Session::extend_rope(int64_t positions) {
 }
 
 Status Session::step(const int32_t* ids, int64_t n, bool all, float* logits, Progress* progress) {
+  const auto embed = [&](const Sequences& sequences, float* r) { return ends_->embed(*model_, sequences, ids, r); };
+  return run(embed, n, all, logits, progress);
+}
+
+Status Session::step_embeddings(const float* x, int64_t n, bool all, float* logits, Progress* progress) {
+  const auto embed = [&](const Sequences& sequences, float* r) { return ends_->embed_rows(*model_, sequences, x, r); };
+  return run(embed, n, all, logits, progress);
+}
+
+Status Session::run(const Embed& embed, int64_t n, bool all, float* logits, Progress* progress) {
   const ModelConfig& config = model_->config();
   if (n < 1 || n > max_seq_ - position_) {
     return error(Code::kInvalidArgument, "%lld tokens do not fit: %lld of %lld positions are used",
                  static_cast<long long>(n), static_cast<long long>(position_), static_cast<long long>(max_seq_));
+  }
+  if (!config.causal && position_ > 0) {
+    return error(Code::kInvalidArgument, "an encoder reads a text in one step: %lld tokens were fed before these %lld",
+                 static_cast<long long>(position_), static_cast<long long>(n));
   }
   Sequences sequences;
   for (int64_t s = 0; s <= batch_; ++s) sequences.start.push_back(s * n);
@@ -67,22 +81,24 @@ Status Session::step(const int32_t* ids, int64_t n, bool all, float* logits, Pro
   extend_rope(position_ + n);
 
   Scratch r(batch_ * n * config.hidden);
-  QZ_TRY(ends_->embed(*model_, sequences, ids, r.data()));
+  QZ_TRY(embed(sequences, r.data()));
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    QZ_TRY(block_forward(*model_, blocks_[i], rope_, sequences, &cache_[i], r.data(), progress));
+    QZ_TRY(
+        block_forward(*model_, blocks_[i], rope_, sequences, config.causal ? &cache_[i] : nullptr, r.data(), progress));
   }
   if (logits != nullptr) {
-    const int64_t rows = all ? batch_ * n : batch_;
-    if (!all && n > 1) {  // the last row of each sequence, moved to the front
+    const bool one = config.pooled || !all;
+    const int64_t rows = one ? batch_ : batch_ * n, which = config.pooled ? 0 : n - 1;
+    if (one && n > 1) {  // the last row of each sequence, or a classifier's first, moved to the front
       for (int64_t s = 0; s < batch_; ++s) {
-        std::memmove(r.data() + s * config.hidden, r.data() + ((s + 1) * n - 1) * config.hidden,
+        std::memmove(r.data() + s * config.hidden, r.data() + (s * n + which) * config.hidden,
                      static_cast<size_t>(config.hidden) * sizeof(float));
       }
     }
     for (int64_t row = 0; row < rows; row += kLogitRows) {
       const int64_t some = std::min(kLogitRows, rows - row);
       const MatrixView part{r.data() + row * config.hidden, some, config.hidden, config.hidden};
-      QZ_TRY(ends_->logits(*model_, part, logits + row * config.vocab, progress));
+      QZ_TRY(ends_->logits(*model_, part, logits + row * config.outputs, progress));
     }
   }
   position_ += n;

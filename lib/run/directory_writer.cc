@@ -33,7 +33,7 @@ class DirectoryWriter : public ModelWriter {
   const Format* format_ = nullptr;  // null: plain
   PlanSummary summary_;
   std::vector<std::string> copies_;  // tensors to pass through
-  std::vector<size_t> unstacked_;    // modules that stay plain but leave a tensor that others share
+  std::vector<size_t> rewritten_;    // modules that stay plain but leave a tensor that others share
   std::unique_ptr<StagingDir> staging_;
   std::unique_ptr<ShardWriter> shards_;
 };
@@ -53,7 +53,7 @@ Result<std::unique_ptr<ModelWriter>> create_directory_writer(const Model& source
 
   OutputTensors output = output_tensors(source, summary, w->format_);
   w->copies_ = std::move(output.copies);
-  w->unstacked_ = std::move(output.unstacked);
+  w->rewritten_ = std::move(output.rewritten);
   const uint64_t bytes = ShardWriter::total_bytes(output.tensors);
   QZ_ASSIGN(w->staging_, StagingDir::create(target, source.checkpoint()->dir(), options.overwrite, bytes));
   QZ_ASSIGN(w->shards_, ShardWriter::create(w->staging_.get(), std::move(output.tensors), options.shard_bytes));
@@ -89,7 +89,7 @@ Status DirectoryWriter::write_dense(size_t module, const Matrix& natural) {
 }
 
 Status DirectoryWriter::finish(Json report, Progress* progress) {
-  for (const size_t i : unstacked_) {
+  for (const size_t i : rewritten_) {
     QZ_ASSIGN(const Matrix weight, source_->load_weight(i));
     QZ_TRY(write_dense(i, weight));
   }

@@ -24,6 +24,8 @@ std::set<std::string> owned_names(const Model& model, size_t module) {
   const std::string& name = model.modules()[module].name;
   const std::string& stack = model.modules()[module].stack;
   std::set<std::string> names = {stack.empty() ? name + ".weight" : stack};
+  if (model.coded(module))
+    for (const std::string_view part : model.code_names()) names.insert(name + "." + std::string(part));
   if (const Format* source = find_format(model.format()))
     for (const std::string_view part : source->part_names) names.insert(name + "." + std::string(part));
   return names;
@@ -56,9 +58,9 @@ OutputTensors output_tensors(const Model& source, const PlanSummary& summary, co
   for (size_t i = 0; i < summary.modules.size(); i++) {
     const PlannedModule& m = summary.modules[i];
     const Module& module = source.modules()[i];
-    const bool unstacked = !m.quantized && stacks.count(module.stack) > 0;
-    const bool becomes_plain = !m.quantized && (source.quantized(i) || unstacked);
-    if (unstacked) out.unstacked.push_back(i);
+    const bool rewritten = !m.quantized && (stacks.count(module.stack) > 0 || source.coded(i));
+    const bool becomes_plain = !m.quantized && (source.quantized(i) || rewritten);
+    if (rewritten) out.rewritten.push_back(i);
     if (!m.quantized && !becomes_plain) continue;
     replaced.merge(owned_names(source, i));
     if (becomes_plain) {

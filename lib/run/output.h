@@ -11,7 +11,8 @@ namespace qz {
 struct OutputTensors {
   std::vector<TensorSpec> tensors;  // the modules' first, then the copies
   std::vector<std::string> copies;  // names of tensors that pass through as they are
-  std::vector<size_t> unstacked;    // modules that stay plain but leave a tensor that others share (Module::stack)
+  std::vector<size_t> rewritten;    // modules that stay plain but not in the tensor that they are in: others share it
+                                    // (Module::stack), or it is coded (Model::coded)
 };
 
 // source's tensors with the modules of `summary` in `format` (null: plain). A source that was opened from its

@@ -40,7 +40,9 @@ class Run {
   Status measure_metrics();
   Status transform(Block* block);
   void note(std::string event);
+  Status round(size_t module);
   Status without_calibration();
+  Status others();
   Status block(int64_t layer);
   Status head();
   // Collects a stage's statistics if a module of it needs them, solves its modules, and puts the results into
@@ -114,7 +116,7 @@ Status Run::prepare() {
   }
   if (!any) return error(Code::kInvalidArgument, "the plan keeps every module: there is nothing to quantize");
   if (calibration_) {
-    report_.calibration_sequences = static_cast<int64_t>(calibration_->sequences.size());
+    report_.calibration_sequences = calibration_->count();
     report_.calibration_tokens = calibration_->tokens();
     report_.calibration_hash = calibration_->hash();
   }
@@ -174,13 +176,21 @@ Status Run::solve(size_t module, const Matrix& weight, StageSolver* stage, Linea
   return kept;
 }
 
+Status Run::round(size_t module) {
+  if (modules_[module].method == Method::kKeep) return {};
+  at("solve", std::max<int64_t>(0, model_.modules()[module].layer), 0);
+  QZ_ASSIGN(const Matrix weight, model_.load_weight(module));
+  return solve(module, weight, nullptr, nullptr);
+}
+
 Status Run::without_calibration() {
-  for (size_t i = 0; i < modules_.size(); i++) {
-    if (modules_[i].method == Method::kKeep) continue;
-    at("solve", std::max<int64_t>(0, model_.modules()[i].layer), 0);
-    QZ_ASSIGN(const Matrix weight, model_.load_weight(i));
-    QZ_TRY(solve(i, weight, nullptr, nullptr));
-  }
+  for (size_t i = 0; i < modules_.size(); i++) QZ_TRY(round(i));
+  return {};
+}
+
+// What lies outside the language part.
+Status Run::others() {
+  for (size_t i = 0; i < modules_.size() && model_.modules()[i].role == Role::kOther; i++) QZ_TRY(round(i));
   return {};
 }
 
@@ -194,6 +204,12 @@ Status Run::measure_metrics() {
     report_.events.push_back("the output metric is not measured for experts: their rows are solved independently");
   at("measure", 0, 0);
   const auto& all = calibration_->sequences;
+  if (all.empty() || !model_.config().causal) {
+    report_.events.push_back(all.empty()
+                                 ? "the output metric is not measured: the calibration set has embeddings only"
+                                 : "the output metric is not measured for encoders: they predict no next token");
+    return {};
+  }
   const MetricSize size = metric_size(model_.config(), static_cast<int64_t>(all.size()), wanted);
   const auto count = static_cast<size_t>(size.sequences);
   std::vector<std::vector<int32_t>> ids;
@@ -444,6 +460,7 @@ Status Run::calibrate() {
     QZ_TRY(options_.progress->force());
   }
   if (!calibrates_) return without_calibration();
+  if (!probe_) QZ_TRY(others());
   QZ_ASSIGN(Streams streams, Streams::create(model_, *calibration_, two_));
   if (streams.cut_sequences() > 0)
     report_.events.push_back(std::to_string(streams.cut_sequences()) +

@@ -135,7 +135,13 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
       out.push_back(p);
       continue;
     }
-    p.method = rule->method == Method::kDefault ? default_method(rule->scheme, has_calibration) : rule->method;
+    // No calibration token gets there.
+    const bool blind = module.role == Role::kOther || (module.role == Role::kHead && model.config().pooled);
+    p.method =
+        rule->method == Method::kDefault ? default_method(rule->scheme, has_calibration && !blind) : rule->method;
+    if (p.method == Method::kGptq && blind)
+      return error(Code::kUnsupported, "'%s' is outside the blocks: it can be rounded, not solved by GPTQ",
+                   module.name.c_str());
     p.scheme = rule->scheme;
     p.gptq = rule->gptq;
     p.transform = rule->transform;
@@ -143,8 +149,9 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
       return error(Code::kInvalidArgument, "'%s' is to %s, but there are no calibration tokens", module.name.c_str(),
                    need_of(p).c_str());
     p.scheme = complete_scheme(*format, p.scheme, model.config().dtype, module.cols);
-    if (Status s = format->can_store(p.scheme, module.rows, module.cols, needs_g_idx(p, module));
-        !s.ok() && count++ < 4)
+    Status s = check_outside(module, *format);
+    if (s.ok()) s = format->can_store(p.scheme, module.rows, module.cols, needs_g_idx(p, module));
+    if (!s.ok() && count++ < 4)
       problems += (problems.empty() ? "" : "; ") + module.name + " [" + std::to_string(module.rows) + ", " +
                   std::to_string(module.cols) + "]: " + s.text();
     out.push_back(p);
@@ -156,13 +163,31 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
   return out;
 }
 
+Status check_outside(const Module& module, const Format& format) {
+  const bool found_again = format.id == FormatId::kCompressed || format.id == FormatId::kBitsandbytes;
+  if (module.role != Role::kOther || found_again) return {};
+  return error(Code::kUnsupported, "modules outside the blocks are stored by compressed-tensors and bitsandbytes only");
+}
+
+PlannedModule describe_module(const Model& model, size_t module) {
+  const Module& m = model.modules()[module];
+  PlannedModule out;
+  out.name = m.name;
+  out.in_block = m.layer >= 0;
+  out.elsewhere = m.role == Role::kOther;
+  if (model.arch().text_config.empty()) return out;
+  std::string_view ending = m.name;
+  for (const std::string_view prefix : {model.arch().text_prefix, model.arch().text_body, std::string_view("model.")})
+    if (!prefix.empty() && ending.substr(0, prefix.size()) == prefix) ending.remove_prefix(prefix.size());
+  out.ending = ending;
+  return out;
+}
+
 PlanSummary summarize_plan(const Model& model, const std::vector<ModulePlan>& modules) {
   PlanSummary summary;
   for (size_t i = 0; i < modules.size(); i++) {
     const ModulePlan& p = modules[i];
-    PlannedModule m;
-    m.name = model.modules()[i].name;
-    m.in_block = model.modules()[i].layer >= 0;
+    PlannedModule m = describe_module(model, i);
     m.quantized = p.method != Method::kKeep;
     m.scheme = p.scheme;
     m.g_idx = needs_g_idx(p, model.modules()[i]);

@@ -57,6 +57,11 @@ struct ModulePlan {
 Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId format, bool has_calibration);
 
 // What the format's configuration needs to know. modules in model order.
+// kUnsupported when the module lies outside the blocks and the format does not say the shape of what it packs, so that
+// such modules could not be found again.
+Status check_outside(const Module& module, const Format& format);
+// The names and the place of a module, as formats write them; not quantized.
+PlannedModule describe_module(const Model& model, size_t module);
 PlanSummary summarize_plan(const Model& model, const std::vector<ModulePlan>& modules);
 
 // The rule that decides about a module: the last that covers it; null: none does.

@@ -79,16 +79,17 @@ Result<SavePlan> plan_save(const Model& model, FormatId id, bool allow_loss, Pro
   int count = 0;
   for (size_t i = 0; i < model.modules().size(); i++) {
     const Module& module = model.modules()[i];
-    PlannedModule planned;
-    planned.name = module.name;
-    planned.in_block = module.layer >= 0;
+    PlannedModule planned = describe_module(model, i);
     if (const auto stored = model.stored_scheme(i); stored && !plain) {
       planned.quantized = true;
       if (progress) {
         begin_module(progress, module.name, 0);
         QZ_TRY(progress->poll());
       }
-      if (!moves_unchanged(model, i, *stored, *format, &planned.scheme)) {
+      if (const Status place = check_outside(module, *format); !place.ok()) {
+        if (count++ < kListed)
+          problems.append(problems.empty() ? "" : "; ").append(module.name).append(": ").append(place.text());
+      } else if (!moves_unchanged(model, i, *stored, *format, &planned.scheme)) {
         auto out = converted(model, i, *format, allow_loss);
         if (!out.ok() && out.status().code() != Code::kUnsupported) return out.status();
         if (!out.ok() && count++ < kListed) problems.append(problems.empty() ? "" : "; ").append(out.status().text());

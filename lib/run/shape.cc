@@ -92,7 +92,7 @@ ModelShape shape_of(const Model& model) {
     l.layer = m.layer;
     l.rows = m.rows;
     l.cols = m.cols;
-    l.can_quantize = m.can_quantize;
+    l.can_quantize = m.can_quantize && m.role != Role::kOther;
     s.linears.push_back(std::move(l));
     s.largest = std::max(s.largest, m.rows * m.cols);
   }

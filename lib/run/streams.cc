@@ -16,13 +16,14 @@ float largest(const Matrix& x) {
   return most;
 }
 
-}  // namespace
+// A run of tokens of one sequence that the model's positions hold.
+struct Piece {
+  const int32_t* ids = nullptr;  // or
+  const Matrix* rows = nullptr;  // rows [first, first + length) of it
+  int64_t first = 0, length = 0;
+};
 
-Result<Streams> Streams::create(const Model& model, const TokenSet& calibration, bool two) {
-  Streams s;
-  s.two_ = two;
-  const int64_t longest = model.config().max_seq;
-  std::vector<std::vector<int32_t>> pieces;
+Status check_sequences(const Model& model, const TokenSet& calibration) {
   for (size_t i = 0; i < calibration.sequences.size(); i++) {
     const auto& ids = calibration.sequences[i];
     for (size_t t = 0; t < ids.size(); t++)
@@ -30,48 +31,76 @@ Result<Streams> Streams::create(const Model& model, const TokenSet& calibration,
         return error(Code::kInvalidArgument,
                      "sequence %zu, position %zu: token id %d is outside the vocabulary of %lld", i, t, ids[t],
                      static_cast<long long>(model.config().vocab));
-    if (static_cast<int64_t>(ids.size()) > longest) s.cut_++;
-    for (size_t at = 0; at < ids.size(); at += static_cast<size_t>(longest))
-      pieces.emplace_back(ids.begin() + static_cast<int64_t>(at),
-                          ids.begin() + static_cast<int64_t>(std::min(ids.size(), at + static_cast<size_t>(longest))));
   }
+  for (size_t i = 0; i < calibration.embeddings.size(); i++)
+    if (calibration.embeddings[i].cols() != model.config().embed_dim)
+      return error(Code::kInvalidArgument, "sequence %zu of embeddings has %lld numbers a token, the model has %lld", i,
+                   static_cast<long long>(calibration.embeddings[i].cols()),
+                   static_cast<long long>(model.config().embed_dim));
+  return {};
+}
+
+std::vector<Piece> cut_pieces(const TokenSet& calibration, int64_t longest, int64_t* cut) {
+  std::vector<Piece> pieces;
+  const auto add = [&](const int32_t* ids, const Matrix* rows, int64_t length) {
+    if (length > longest) ++*cut;
+    for (int64_t at = 0; at < length; at += longest)
+      pieces.push_back({ids != nullptr ? ids + at : nullptr, rows, at, std::min(longest, length - at)});
+  };
+  for (const auto& ids : calibration.sequences) add(ids.data(), nullptr, static_cast<int64_t>(ids.size()));
+  for (const Matrix& rows : calibration.embeddings) add(nullptr, &rows, rows.rows());
+  return pieces;
+}
+
+}  // namespace
+
+Result<Streams> Streams::create(const Model& model, const TokenSet& calibration, bool two) {
+  Streams s;
+  s.two_ = two;
+  QZ_TRY(check_sequences(model, calibration));
+  const std::vector<Piece> pieces = cut_pieces(calibration, model.config().max_seq, &s.cut_);
   if (pieces.empty()) return error(Code::kInvalidArgument, "the calibration set has no tokens");
 
   // Held-out sequences, spread evenly over the set (a mixed set is judged by both its halves).
   const int64_t count = static_cast<int64_t>(pieces.size());
   int64_t total = 0;
-  for (const auto& p : pieces) total += static_cast<int64_t>(p.size());
+  for (const Piece& p : pieces) total += p.length;
   const int64_t mean = std::max<int64_t>(1, total / count);
   const int64_t held = held_sequences(count, mean);
   std::vector<bool> is_held(static_cast<size_t>(count));
   for (int64_t i = 0; i < held; i++) is_held[static_cast<size_t>((2 * i + 1) * count / (2 * held))] = true;
   int64_t held_tokens = 0;
   for (int64_t i = 0; i < count; i++)
-    if (is_held[static_cast<size_t>(i)]) held_tokens += static_cast<int64_t>(pieces[static_cast<size_t>(i)].size());
+    if (is_held[static_cast<size_t>(i)]) held_tokens += pieces[static_cast<size_t>(i)].length;
   const int64_t every = held_every(held_tokens);
 
-  std::vector<int32_t> ids;
   for (int64_t i = 0; i < count; i++) {
-    const auto& piece = pieces[static_cast<size_t>(i)];
+    const int64_t length = pieces[static_cast<size_t>(i)].length;
     if (s.chunks_.empty() || s.chunks_.back().sequences.rows() >= kChunkTokens) {
       Chunk chunk;
-      chunk.row = static_cast<int64_t>(ids.size());
+      chunk.row = s.rows_;
       chunk.sequences.start = {0};
       s.chunks_.push_back(std::move(chunk));
     }
     Sequences& sequences = s.chunks_.back().sequences;
-    sequences.start.push_back(sequences.rows() + static_cast<int64_t>(piece.size()));
-    ids.insert(ids.end(), piece.begin(), piece.end());
-    for (size_t t = 0; t < piece.size(); t++)
-      s.held_.push_back(!is_held[static_cast<size_t>(i)] ? 0 : static_cast<int64_t>(t) % every == every / 2 ? 2 : 1);
+    sequences.start.push_back(sequences.rows() + length);
+    s.rows_ += length;
+    for (int64_t t = 0; t < length; t++)
+      s.held_.push_back(!is_held[static_cast<size_t>(i)] ? 0 : t % every == every / 2 ? 2 : 1);
   }
-  s.rows_ = static_cast<int64_t>(ids.size());
   s.held_sequence_rows_ = held_tokens;
 
   QZ_ASSIGN(const Ends ends, Ends::load(model));
   s.quantized_ = Matrix(s.rows_, model.config().hidden);
-  for (const Chunk& chunk : s.chunks_)
-    QZ_TRY(ends.embed(model, chunk.sequences, ids.data() + chunk.row, s.quantized_.row(chunk.row)));
+  int64_t row = 0;
+  for (const Piece& piece : pieces) {
+    Sequences one;
+    one.start = {0, piece.length};
+    float* out = s.quantized_.row(row);
+    QZ_TRY(piece.rows != nullptr ? ends.embed_rows(model, one, piece.rows->row(piece.first), out)
+                                 : ends.embed(model, one, piece.ids, out));
+    row += piece.length;
+  }
   if (two) s.original_ = s.quantized_;
   return s;
 }

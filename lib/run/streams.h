@@ -18,7 +18,8 @@ struct Chunk {
 
 class Streams {
  public:
-  // Cuts sequences at the model's max_seq, checks them, embeds them. two: keep the original's stream as well.
+  // Cuts sequences at the model's max_seq, checks them, embeds those of token ids. two: keep the original's stream as
+  // well.
   static Result<Streams> create(const Model& model, const TokenSet& calibration, bool two);
 
   int64_t rows() const { return rows_; }

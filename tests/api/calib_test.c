@@ -42,6 +42,23 @@ static void arguments(const qz_context* context) {
   FAILS(qz_calib_get(calib, 0, NULL, &count), QZ_STATUS_INVALID_ARGUMENT);
   FAILS(qz_calib_get(calib, 0, &got, NULL), QZ_STATUS_INVALID_ARGUMENT);
   CHECK(got == NULL && count == 3); /* untouched */
+  {                                 /* embeddings come after the ids and are none */
+    float x[2 * 3] = {1, 2, 3, 4, 5, 6};
+    qz_tensor t = tensor_2d(x, 2, 3, QZ_DTYPE_F32);
+    FAILS(qz_calib_add_embeddings(NULL, &t), QZ_STATUS_INVALID_ARGUMENT);
+    FAILS(qz_calib_add_embeddings(calib, NULL), QZ_STATUS_INVALID_ARGUMENT);
+    CHECK(qz_calib_add_embeddings(calib, &t) == QZ_STATUS_OK);
+    CHECK(qz_calib_sequences(calib) == 3 && qz_calib_tokens(calib) == 6);
+    FAILS(qz_calib_get(calib, 2, &got, &count), QZ_STATUS_INVALID_ARGUMENT);
+    SAYS("token ids");
+    FAILS(qz_calib_save(calib, "/nowhere"), QZ_STATUS_UNSUPPORTED);
+    t.dtype = QZ_DTYPE_I32;
+    FAILS(qz_calib_add_embeddings(calib, &t), QZ_STATUS_INVALID_ARGUMENT);
+    t.dtype = QZ_DTYPE_F32, x[4] = NAN;
+    FAILS(qz_calib_add_embeddings(calib, &t), QZ_STATUS_NUMERIC);
+    SAYS("(1, 1)");
+    CHECK(qz_calib_sequences(calib) == 3);
+  }
   CHECK(qz_calib_sequences(NULL) == 0 && qz_calib_tokens(NULL) == 0);
   qz_calib_free(calib);
   qz_calib_free(NULL);

@@ -1,6 +1,8 @@
 /* qz/eval.h: perplexity, divergence, sessions, generation. */
 #include "check.h"
 
+#define SEES "tests/data/goldens/models/internvl-qwen3"
+
 static int32_t stop(void* user, const qz_progress* p) {
   CHECK(strcmp(p->phase, "evaluate") == 0);
   ++*(int*)user;
@@ -115,6 +117,42 @@ static void logits(const qz_model* model) {
   qz_session_free(NULL);
 }
 
+/* Embeddings that transformers made of a text with a picture, and the logits that it gives for them. */
+static float* read_npy(const char* path, size_t count) {
+  FILE* f = fopen(path, "rb");
+  uint8_t head[10];
+  float* values = malloc(count * sizeof *values);
+  CHECK(f && values && fread(head, 1, 10, f) == 10);
+  CHECK(fseek(f, 10 + head[8] + 256 * head[9], SEEK_SET) == 0);
+  CHECK(fread(values, sizeof *values, count, f) == count);
+  fclose(f);
+  return values;
+}
+
+static void embeddings(const qz_context* context) {
+  enum { kTokens = 24, kHidden = 64, kVocab = 256 };
+  qz_model* model = open_model(context, SEES);
+  float* x = read_npy(SEES "/inputs_embeds.npy", kTokens * kHidden);
+  float* want = read_npy(SEES "/logits_embeds.npy", kTokens * kVocab);
+  float* got = malloc(kTokens * kVocab * sizeof *got);
+  qz_tensor in = tensor_2d(x, kTokens, kHidden, QZ_DTYPE_F32), out = tensor_2d(got, kTokens, kVocab, QZ_DTYPE_F32);
+  qz_session* session = NULL;
+  int i;
+  CHECK(qz_session_create(model, 32, &session) == QZ_STATUS_OK);
+  CHECK(qz_session_logits_embeddings(session, &in, &out) == QZ_STATUS_OK);
+  for (i = 0; i < kTokens * kVocab; ++i) CHECK(fabsf(got[i] - want[i]) < 1e-4f);
+  FAILS(qz_session_logits_embeddings(session, &in, &out), QZ_STATUS_INVALID_ARGUMENT); /* 24 of 32 are taken */
+  CHECK(qz_session_reset(session) == QZ_STATUS_OK);
+  FAILS(qz_session_logits_embeddings(session, NULL, &out), QZ_STATUS_INVALID_ARGUMENT);
+  FAILS(qz_session_logits_embeddings(NULL, &in, &out), QZ_STATUS_INVALID_ARGUMENT);
+  in.shape[1] = kHidden - 1;
+  FAILS(qz_session_logits_embeddings(session, &in, &out), QZ_STATUS_INVALID_ARGUMENT);
+  SAYS("63");
+  qz_session_free(session);
+  qz_model_free(model);
+  free(x), free(want), free(got);
+}
+
 struct text {
   qz_session* session;
   int32_t ids[64];
@@ -214,6 +252,7 @@ int main(void) {
   qz_model* model = open_model(context, MODEL);
   perplexity(context, model);
   logits(model);
+  embeddings(context);
   generation(model);
   qz_model_free(model);
   qz_context_free(context);

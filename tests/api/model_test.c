@@ -217,8 +217,51 @@ static void verifying(const qz_context* context) {
   remove_directory(directory);
 }
 
+/* Families: their tables, and a directory that no table opens. */
+static void families(const qz_context* context) {
+  static char words[1 << 16];
+  char small[8];
+  size_t need = 0;
+  CHECK(qz_arch_list(words, sizeof words, &need) == QZ_STATUS_OK && need == strlen(words) + 1);
+  CHECK(strstr(words, "\"LlamaForCausalLM\"") != NULL);
+  FAILS(qz_arch_list(small, sizeof small, &need), QZ_STATUS_BUFFER_TOO_SMALL);
+  CHECK(qz_arch_show("bloom", words, sizeof words, NULL) == QZ_STATUS_OK);
+  CHECK(strstr(words, "query_key_value") != NULL);
+  FAILS(qz_arch_show("bloo", words, sizeof words, NULL), QZ_STATUS_INVALID_ARGUMENT);
+  SAYS("bloom");
+  FAILS(qz_arch_show(NULL, words, sizeof words, NULL), QZ_STATUS_INVALID_ARGUMENT);
+  CHECK(qz_arch_check(context, MODEL, words, sizeof words, NULL) == QZ_STATUS_OK);
+  CHECK(strstr(words, "\"known\": \"llama\"") != NULL);
+  FAILS(qz_arch_check(context, "/nowhere", words, sizeof words, NULL), QZ_STATUS_IO);
+  FAILS(qz_arch_check(NULL, MODEL, words, sizeof words, NULL), QZ_STATUS_INVALID_ARGUMENT);
+  FAILS(qz_arch_check(context, NULL, words, sizeof words, NULL), QZ_STATUS_INVALID_ARGUMENT);
+}
+
+/* What an encoder says of itself. */
+static void encoders(const qz_context* context) {
+  qz_model* model = open_model(context, "tests/data/goldens/models/bert-classifier");
+  qz_model_info info = QZ_INIT(qz_model_info);
+  float row[5], wide[6];
+  const int32_t ids[3] = {5, 6, 7};
+  qz_tensor logits = tensor_2d(row, 1, 5, QZ_DTYPE_F32), wrong = tensor_2d(wide, 1, 6, QZ_DTYPE_F32);
+  qz_session* session = NULL;
+  CHECK(qz_model_get_info(model, &info) == QZ_STATUS_OK);
+  CHECK(info.outputs == 5 && info.encoder == 1 && info.classifier == 1 && info.vocab == 128);
+  CHECK(qz_session_create(model, 0, &session) == QZ_STATUS_OK);
+  FAILS(qz_session_logits(session, ids, 3, &wrong), QZ_STATUS_INVALID_ARGUMENT);
+  CHECK(qz_session_logits(session, ids, 3, &logits) == QZ_STATUS_OK);
+  FAILS(qz_session_logits(session, ids, 3, &logits), QZ_STATUS_INVALID_ARGUMENT);
+  SAYS("one step");
+  CHECK(qz_session_reset(session) == QZ_STATUS_OK);
+  FAILS(qz_session_generate(session, ids, 3, NULL, NULL, NULL), QZ_STATUS_UNSUPPORTED);
+  qz_session_free(session);
+  qz_model_free(model);
+}
+
 int main(void) {
   qz_context* context = make_context(2);
+  families(context);
+  encoders(context);
   opening(context);
   looking(context);
   saving(context);

@@ -15,6 +15,7 @@ from .context import Context, Device
 from .errors import (BadFile, BufferTooSmall, Busy, Cancelled, DeviceError, Error, InternalError, InvalidArgument, IoError, Mismatch,
                      NumericError, OutOfMemory, Unsupported)
 from .estimates import Fit, MemoryEstimate, MemoryItem, MemoryQuery, deepspeed_config, estimate, fit
+from .families import FamilyCheck, check_family, families, family
 from .evaluation import Evaluation, perplexity
 from .loading import Finding, check_loading
 from .memory import MemoryMonitor, MemoryUsage
@@ -30,9 +31,10 @@ from .text import Tokenizer
 
 __version__ = ".".join(map(str, library_version))
 
-__all__ = ["AwqOptions", "BadFile", "BufferTooSmall", "Busy", "Calibration", "Cancelled", "Context", "Device", "DeviceError", "Error", "Evaluation",
-           "Finding", "Fit", "GptqOptions", "InternalError", "InvalidArgument", "IoError", "MemoryEstimate", "MemoryItem", "MemoryMonitor", "MemoryQuery",
-           "MemoryUsage", "Mismatch", "Model", "ModelInfo", "ModuleInfo", "ModuleReport",
-           "NumericError", "OutOfMemory", "Packed", "Plan", "Progress", "ROW", "Rule", "Scheme", "Session", "TENSOR", "Tensor",
-           "Tokenizer", "Unsupported", "Verification", "as_tensor", "awq", "check_loading", "deepspeed_config",
-           "estimate", "fit", "gptq", "library_version", "perplexity", "rtn", "smoothquant"]
+__all__ = ["AwqOptions", "BadFile", "BufferTooSmall", "Busy", "Calibration", "Cancelled", "Context", "Device", "DeviceError", "Error",
+           "Evaluation", "FamilyCheck", "Finding", "Fit", "GptqOptions", "InternalError", "InvalidArgument", "IoError",
+           "MemoryEstimate", "MemoryItem", "MemoryMonitor", "MemoryQuery", "MemoryUsage", "Mismatch", "Model", "ModelInfo",
+           "ModuleInfo", "ModuleReport", "NumericError", "OutOfMemory", "Packed", "Plan", "Progress", "ROW", "Rule", "Scheme",
+           "Session", "TENSOR", "Tensor", "Tokenizer", "Unsupported", "Verification", "as_tensor", "awq", "check_family",
+           "check_loading", "deepspeed_config", "estimate", "families", "family", "fit", "gptq", "library_version", "perplexity",
+           "rtn", "smoothquant"]

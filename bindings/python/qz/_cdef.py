@@ -158,6 +158,9 @@ typedef struct qz_model_info {
   int32_t tied;
   char arch[32];
   int64_t parameters, layers, hidden, heads, kv_heads, head_dim, intermediate, vocab, max_seq;
+  int64_t outputs;
+  int32_t encoder;
+  int32_t classifier;
 } qz_model_info;
 typedef struct qz_module_info {
   uint32_t struct_size;
@@ -180,6 +183,9 @@ typedef struct qz_save_options {
   void *user;
 } qz_save_options;
 qz_status qz_model_open(const qz_context *ctx, const char *path, const qz_model_options *opts, qz_model **out);
+qz_status qz_arch_list(char *buf, size_t cap, size_t *need);
+qz_status qz_arch_show(const char *name, char *buf, size_t cap, size_t *need);
+qz_status qz_arch_check(const qz_context *ctx, const char *path, char *buf, size_t cap, size_t *need);
 qz_status qz_model_get_info(const qz_model *model, qz_model_info *out);
 size_t qz_model_module_count(const qz_model *model);
 qz_status qz_model_get_module(const qz_model *model, size_t i, qz_module_info *out);
@@ -189,6 +195,7 @@ qz_status qz_model_verify(const qz_model *model, const char *dir, char *buf, siz
 void qz_model_free(qz_model *model);
 qz_status qz_calib_create(const qz_context *ctx, qz_calib **out);
 qz_status qz_calib_add_tokens(qz_calib *calib, const int32_t *ids, size_t count);
+qz_status qz_calib_add_embeddings(qz_calib *calib, const qz_tensor *x);
 qz_status qz_calib_add_generated(qz_calib *calib, const qz_model *model, int64_t sequences, int64_t length, uint64_t seed,
                                         qz_progress_fn progress, void *user);
 int64_t qz_calib_sequences(const qz_calib *calib);
@@ -386,6 +393,7 @@ qz_status qz_eval_perplexity(const qz_model *model, const qz_model *reference, c
                                     qz_eval *out);
 qz_status qz_session_create(const qz_model *model, int64_t max_seq, qz_session **out);
 qz_status qz_session_logits(qz_session *session, const int32_t *ids, size_t n, const qz_tensor *logits);
+qz_status qz_session_logits_embeddings(qz_session *session, const qz_tensor *x, const qz_tensor *logits);
 qz_status qz_session_generate(qz_session *session, const int32_t *prompt, size_t n, const qz_generate_options *opts, qz_token_fn fn,
                                      void *user);
 qz_status qz_session_reset(qz_session *session);

@@ -13,7 +13,7 @@ from .context import Context, default_context, logger
 from .errors import InvalidArgument
 from .model import Model
 from .progress import ProgressFunction, long_call
-from .tensor import c_tokens, token_array
+from .tensor import as_tensor, c_tensor, c_tokens, token_array
 from .text import Tokenizer
 
 #: Where the tokens come from: the user's text, text that the model writes itself, or half of each.
@@ -105,6 +105,13 @@ class Calibration(Handle):
         """Appends one sequence of token ids. They are checked against the vocabulary when they are used."""
         array = token_array(ids)
         check(lib.qz_calib_add_tokens(self._pointer, c_tokens(array), array.size))
+
+    def add_embeddings(self, x: Any) -> None:
+        """Appends one sequence that is not token ids but what the embedding makes of them, with pictures in their places:
+        [tokens, hidden], float32, float16 or bfloat16; what transformers calls inputs_embeds. It calibrates; it cannot be looked at,
+        evaluated or saved."""
+        tensor = as_tensor(x)
+        check(lib.qz_calib_add_embeddings(self._pointer, c_tensor(tensor)))
 
     def add_generated(self, model: Model, sequences: int, length: int, seed: int = defaults.SEED,
                       progress: Optional[ProgressFunction] = None) -> None:

@@ -35,6 +35,9 @@ class ModelInfo:
     intermediate: int
     vocab: int
     max_seq: int  #: tokens
+    outputs: int  #: numbers in a row of logits: vocab, or a classifier's labels
+    encoder: bool  #: tokens see the whole text; no cache, no generation
+    classifier: bool  #: one row of logits a text
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class ModuleInfo:
     """A linear layer."""
 
     name: str  #: "model.layers.0.self_attn.q_proj"
-    role: str  #: "q" "k" "v" "o" "gate" "up" "down" "head"
-    layer: int  #: -1: the head
+    role: str  #: "q" "k" "v" "o" "gate" "up" "down" "head"; fused: "qkv" "gate_up"; outside the blocks: "other"
+    layer: int  #: -1: the head, others
     rows: int  #: output features
     cols: int  #: input features
     can_quantize: bool  #: False: a tied head
@@ -92,7 +95,7 @@ class Model(Handle):
         check(lib.qz_model_get_info(self._pointer, info))
         return ModelInfo(string(info.arch), names.word(names.FORMATS, info.format), names.word(names.DTYPES, info.dtype), bool(info.tied),
                          info.parameters, info.layers, info.hidden, info.heads, info.kv_heads, info.head_dim, info.intermediate,
-                         info.vocab, info.max_seq)
+                         info.vocab, info.max_seq, info.outputs, bool(info.encoder), bool(info.classifier))
 
     @property
     def modules(self) -> list[ModuleInfo]:

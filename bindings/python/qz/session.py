@@ -10,7 +10,7 @@ from ._interrupt import Interrupt
 from ._library import ffi, lib
 from ._numpy import np
 from .model import Model
-from .tensor import Tensor, c_tensor, c_tokens, token_array
+from .tensor import Tensor, as_tensor, c_tensor, c_tokens, token_array
 
 
 class Session(Handle):
@@ -22,15 +22,27 @@ class Session(Handle):
         out = ffi.new("qz_session **")
         check(lib.qz_session_create(model._pointer, max_seq, out))
         super().__init__(out[0])
-        self._vocab = model.info.vocab
+        info = model.info
+        self._outputs, self._one_row = info.outputs, info.classifier
 
     def logits(self, ids: Any, last_only: bool = False) -> np.ndarray:
         """Feeds token ids after what was fed before. float32 logits [tokens, vocab], or of the last token alone [1, vocab].
+        An encoder reads a whole text in one call, then wants a reset(); a classifier's logits are [1, labels].
         InvalidArgument if an id is outside the vocabulary or the cache is full."""
         array = token_array(ids)
-        out = Tensor(np.empty((1 if last_only else array.size, self._vocab), np.float32))
+        out = self._logits(array.size, last_only)
         check(lib.qz_session_logits(self._pointer, c_tokens(array), array.size, c_tensor(out)))
         return out.array
+
+    def logits_of_embeddings(self, x: Any, last_only: bool = False) -> np.ndarray:
+        """The same from embeddings that are ready, [tokens, hidden], as Calibration.add_embeddings() takes them."""
+        tensor = as_tensor(x)
+        out = self._logits(tensor.shape[0], last_only)
+        check(lib.qz_session_logits_embeddings(self._pointer, c_tensor(tensor), c_tensor(out)))
+        return out.array
+
+    def _logits(self, tokens: int, last_only: bool) -> Tensor:
+        return Tensor(np.empty((1 if last_only or self._one_row else tokens, self._outputs), np.float32))
 
     def feed(self, ids: Any) -> None:
         """Feeds token ids without asking for logits."""

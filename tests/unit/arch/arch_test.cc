@@ -61,7 +61,7 @@ TEST(Arch, FromBase) {
 TEST(Arch, Refused) {
   expect_refused("[]", {"must be an object"});
   expect_refused("{", {"arch_json", "not valid JSON"});
-  expect_refused("{\"base\": \"t5\", \"name\": \"x\"}", {"'base' must be one of bloom, "});
+  expect_refused("{\"base\": \"t5\", \"name\": \"x\"}", {"'base' must be one of bert, "});
   expect_refused("{\"base\": \"llama\", \"embd\": \"x\"}", {"unknown key 'embd'"});
   expect_refused("{\"base\": \"llama\", \"keys\": {\"width\": \"x\"}}", {"unknown key 'width'"});
   expect_refused("{\"base\": \"llama\", \"keys\": 1}", {"'keys' must be an object"});

@@ -8,9 +8,49 @@
 namespace qz {
 namespace {
 
-const char* const kFamilies[] = {"bloom",      "falcon-7b-style", "falcon-40b-style", "gpt2",    "gemma2",
-                                 "phi3-fused", "llama-128",       "opt-350m-style",   "mixtral", "qwen2-moe",
-                                 "qwen3-moe",  "gemma3",          "gpt-neox",         "glm4",    "starcoder2"};
+const char* const kFamilies[] = {"bloom",
+                                 "bloom-residual-normed",
+                                 "deepseek-v2",
+                                 "deepseek-v2-lite",
+                                 "deepseek-v3",
+                                 "falcon-11b",
+                                 "falcon-40b-style",
+                                 "falcon-7b-style",
+                                 "falcon-rw",
+                                 "gemma",
+                                 "gemma2",
+                                 "gemma3",
+                                 "glm4",
+                                 "gpt-neox",
+                                 "gpt-neox-sequential",
+                                 "gpt2",
+                                 "helium",
+                                 "internvl-qwen3",
+                                 "llama-128",
+                                 "llama3-rope-gqa",
+                                 "mistral-sliding",
+                                 "mixtral",
+                                 "opt-350m-style",
+                                 "opt-pre-ln",
+                                 "phi3-fused",
+                                 "phi3-longrope",
+                                 "qwen2-128",
+                                 "qwen2-moe",
+                                 "qwen2_5-vl",
+                                 "qwen3-moe",
+                                 "qwen3-qknorm",
+                                 "starcoder2"};
+
+struct Job {
+  Method method;
+  const char* scheme;  // "": integers in the groups that the family's shapes allow
+  std::vector<FormatId> formats;
+};
+const Job kJobs[] = {
+    {Method::kRtn, "", {FormatId::kCompressed, FormatId::kGptq, FormatId::kGptqV2, FormatId::kAwq}},
+    {Method::kGptq, "", {FormatId::kCompressed, FormatId::kGptq, FormatId::kGptqV2, FormatId::kAwq}},
+    {Method::kRtn, "nf4", {FormatId::kBitsandbytes}},
+};
 
 double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
   double worst = a.size() == b.size() ? 0 : INFINITY;
@@ -25,24 +65,27 @@ TEST_P(Families, AreWrittenAndReadBack) {
   const std::string name = GetParam();
   const ModelPtr model = golden(name, 2);
   const TokenSet tokens = random_tokens(*model, 5, 40);
-  // Shapes of these models are multiples of 16, but for Phi-3's 72 columns and the latents of DeepSeek.
-  const bool odd = name == "phi3-fused" || name.rfind("deepseek", 0) == 0;
-  const std::string scheme = odd ? "w4row" : "w4g16";
+  // Shapes of these models are multiples of 16, but for 72 columns and the latents of DeepSeek.
+  const bool odd = name == "qwen3-qknorm" || name.rfind("phi3", 0) == 0 || name.rfind("deepseek", 0) == 0;
   const TempDir dir;
-  for (const Method method : {Method::kRtn, Method::kGptq}) {
-    Rule all = rule("*", method, scheme);
+  for (const Job& job : kJobs) {
+    const std::string scheme = job.scheme[0] != '\0' ? job.scheme : odd ? "w4row" : "w4g16";
+    Rule all = rule("*", job.method, scheme);
     all.gptq.metric = 3;
-    const ModelPtr memory = run(plan_of(model, {all}), &tokens, {});
+    RunOptions options;
+    options.format = job.formats.front();
+    const ModelPtr memory = run(plan_of(model, {all}), &tokens, options);
     ASSERT_NE(memory, nullptr);
     const std::vector<float> want = logits_of(memory);
     EXPECT_GT(largest_difference(want, logits_of(model)), 1e-3) << "quantizing changed nothing";
-    for (const FormatId format : {FormatId::kCompressed, FormatId::kGptq, FormatId::kGptqV2}) {
-      const std::string path = dir / (std::string(find_format(format)->name) + method_name(method));
+    for (const FormatId format : job.formats) {
+      const std::string path = dir / (std::string(find_format(format)->name) + method_name(job.method) + scheme);
       WriteOptions write;
       write.format = format;
       const Status saved = save_model(*memory, path, write, nullptr);
-      if (!saved.ok() && format != FormatId::kCompressed) {  // kernels of GPTQ want tiles of 32
-        expect_failure(saved, Code::kUnsupported, {"rows and columns must be multiples of 32"});
+      if (!saved.ok() &&
+          format != job.formats.front()) {  // kernels of GPTQ want tiles of 32, AWQ's layout groups of 32
+        expect_failure(saved, Code::kUnsupported, {std::string(find_format(format)->name)});
         continue;
       }
       ASSERT_TRUE(saved.ok()) << find_format(format)->name << ": " << saved.text();

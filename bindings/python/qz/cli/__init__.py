@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import Error
 from . import exit_codes
 from .advise import advise_command
+from .arch import arch
 from .check import check
 from .common import write_json
 from .compare import compare
@@ -37,7 +38,8 @@ def commands() -> None:
     """Quantizes language models on the CPU."""
 
 
-for command in (quantize, evaluate, compare, generate, inspect, convert, presets, verify, report, devices, doctor, estimate, check, advise_command):
+for command in (quantize, evaluate, compare, generate, inspect, convert, presets, verify, report, devices, doctor, estimate, check, advise_command,
+                arch):
     commands.add_command(command)
 
 

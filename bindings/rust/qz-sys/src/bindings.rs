@@ -639,6 +639,9 @@ extern "C" {
     pub fn qz_calib_add_tokens(calib: *mut qz_calib, ids: *const i32, count: usize) -> qz_status;
 }
 extern "C" {
+    pub fn qz_calib_add_embeddings(calib: *mut qz_calib, x: *const qz_tensor) -> qz_status;
+}
+extern "C" {
     pub fn qz_calib_add_generated(
         calib: *mut qz_calib,
         model: *const qz_model,
@@ -1232,12 +1235,15 @@ pub struct qz_model_info {
     pub intermediate: i64,
     pub vocab: i64,
     pub max_seq: i64,
+    pub outputs: i64,
+    pub encoder: i32,
+    pub classifier: i32,
 }
 #[test]
 fn bindgen_test_layout_qz_model_info() {
     assert_eq!(
         ::std::mem::size_of::<qz_model_info>(),
-        120usize,
+        136usize,
         concat!("Size of: ", stringify!(qz_model_info))
     );
     assert_eq!(
@@ -1483,6 +1489,57 @@ fn bindgen_test_layout_qz_model_info() {
         );
     }
     test_field_max_seq();
+    fn test_field_outputs() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_model_info>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).outputs) as usize - ptr as usize
+            },
+            120usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_model_info),
+                "::",
+                stringify!(outputs)
+            )
+        );
+    }
+    test_field_outputs();
+    fn test_field_encoder() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_model_info>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).encoder) as usize - ptr as usize
+            },
+            128usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_model_info),
+                "::",
+                stringify!(encoder)
+            )
+        );
+    }
+    test_field_encoder();
+    fn test_field_classifier() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_model_info>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).classifier) as usize - ptr as usize
+            },
+            132usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_model_info),
+                "::",
+                stringify!(classifier)
+            )
+        );
+    }
+    test_field_classifier();
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1830,6 +1887,30 @@ extern "C" {
         path: *const ::std::os::raw::c_char,
         opts: *const qz_model_options,
         out: *mut *mut qz_model,
+    ) -> qz_status;
+}
+extern "C" {
+    pub fn qz_arch_list(
+        buf: *mut ::std::os::raw::c_char,
+        cap: usize,
+        need: *mut usize,
+    ) -> qz_status;
+}
+extern "C" {
+    pub fn qz_arch_show(
+        name: *const ::std::os::raw::c_char,
+        buf: *mut ::std::os::raw::c_char,
+        cap: usize,
+        need: *mut usize,
+    ) -> qz_status;
+}
+extern "C" {
+    pub fn qz_arch_check(
+        ctx: *const qz_context,
+        path: *const ::std::os::raw::c_char,
+        buf: *mut ::std::os::raw::c_char,
+        cap: usize,
+        need: *mut usize,
     ) -> qz_status;
 }
 extern "C" {
@@ -2398,6 +2479,13 @@ extern "C" {
         session: *mut qz_session,
         ids: *const i32,
         n: usize,
+        logits: *const qz_tensor,
+    ) -> qz_status;
+}
+extern "C" {
+    pub fn qz_session_logits_embeddings(
+        session: *mut qz_session,
+        x: *const qz_tensor,
         logits: *const qz_tensor,
     ) -> qz_status;
 }
