@@ -5106,6 +5106,111 @@ extern "C" {
 extern "C" {
     pub fn qz_packed_dequantize(p: *const qz_packed, w: *const qz_tensor) -> qz_status;
 }
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct qz_gemm_options {
+    pub struct_size: u32,
+    pub allow_int8_activations: i32,
+    pub stream: *mut ::std::os::raw::c_void,
+    pub bias: *const qz_tensor,
+}
+#[test]
+fn bindgen_test_layout_qz_gemm_options() {
+    assert_eq!(
+        ::std::mem::size_of::<qz_gemm_options>(),
+        24usize,
+        concat!("Size of: ", stringify!(qz_gemm_options))
+    );
+    assert_eq!(
+        ::std::mem::align_of::<qz_gemm_options>(),
+        8usize,
+        concat!("Alignment of ", stringify!(qz_gemm_options))
+    );
+    fn test_field_struct_size() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_gemm_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).struct_size) as usize - ptr as usize
+            },
+            0usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_gemm_options),
+                "::",
+                stringify!(struct_size)
+            )
+        );
+    }
+    test_field_struct_size();
+    fn test_field_allow_int8_activations() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_gemm_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).allow_int8_activations) as usize - ptr as usize
+            },
+            4usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_gemm_options),
+                "::",
+                stringify!(allow_int8_activations)
+            )
+        );
+    }
+    test_field_allow_int8_activations();
+    fn test_field_stream() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_gemm_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).stream) as usize - ptr as usize
+            },
+            8usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_gemm_options),
+                "::",
+                stringify!(stream)
+            )
+        );
+    }
+    test_field_stream();
+    fn test_field_bias() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_gemm_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).bias) as usize - ptr as usize
+            },
+            16usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_gemm_options),
+                "::",
+                stringify!(bias)
+            )
+        );
+    }
+    test_field_bias();
+}
+extern "C" {
+    pub fn qz_gemm_w4a16(
+        x: *const qz_tensor,
+        w: *const qz_packed,
+        y: *const qz_tensor,
+        opts: *const qz_gemm_options,
+    ) -> qz_status;
+}
+extern "C" {
+    pub fn qz_gemm_w8a16(
+        x: *const qz_tensor,
+        w: *const qz_packed,
+        y: *const qz_tensor,
+        opts: *const qz_gemm_options,
+    ) -> qz_status;
+}
 extern "C" {
     pub fn qz_packed_free(p: *mut qz_packed);
 }
