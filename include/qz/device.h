@@ -11,7 +11,7 @@ typedef struct qz_device_info {
   int32_t units; /* CPU: cores that the affinity mask and the cgroup quota allow; GPU: CUDA cores, 0 = not told */
   qz_device device;
   char name[64];                      /* "AMD EPYC" */
-  char arch[16];                      /* CPU: instruction set of the kernels: "avx512" "avx2" "ref"; GPU: "sm_90" */
+  char arch[16];                      /* CPU: instruction set of the kernels: "avx512_bf16" "avx2" "ref" ...; GPU: "sm_90" */
   uint64_t memory_total;              /* bytes, the cgroup's limit respected */
   uint64_t memory_free;               /* bytes available now */
   uint64_t bandwidth;                 /* bytes per second by the vendor's figures; 0 = not known: qz_device_measure() */

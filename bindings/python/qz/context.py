@@ -27,7 +27,7 @@ class Device:
     """What there is to compute on."""
 
     name: str  #: "AMD EPYC"
-    arch: str  #: CPU: instruction set of the kernels: "avx512" "avx2" "ref"; GPU: "sm_90"
+    arch: str  #: CPU: instruction set of the kernels: "avx512_bf16" "avx2" "ref" ...; GPU: "sm_90"
     units: int  #: CPU: cores that the affinity mask and the cgroup's quota allow; GPU: CUDA cores
     memory_total: int  #: bytes
     memory_free: int  #: bytes available now
