@@ -36,6 +36,16 @@ class _Capsule:
         return _CPU
 
 
+class _Writable:
+    """The same memory as NumPy may hand it on: it takes what comes in a capsule without a version for read-only, and exports no such
+    array."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+
+
 class Tensor:
     """An array with one of the library's element types. Exchanged without a copy: `torch.from_dlpack(t)`, `np.asarray(t)`.
 
@@ -106,7 +116,8 @@ def as_tensor(values: Any, dtype: Optional[str] = None) -> Tensor:
     code = _type_code(capsule)
     if code.value == _CODE_BFLOAT:
         code.value, dtype = _CODE_UINT, "bf16"  # the capsule is ours alone until NumPy takes it
-    return Tensor(np.from_dlpack(_Capsule(capsule)), dtype)
+    array = np.from_dlpack(_Capsule(capsule))
+    return Tensor(array if array.flags.writeable else np.asarray(_Writable(array)), dtype)
 
 
 def c_tensor(tensor: Tensor) -> Any:

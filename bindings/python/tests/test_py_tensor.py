@@ -32,6 +32,12 @@ def test_dlpack_out_shares_memory():
     assert np.shares_memory(np.from_dlpack(tensor), tensor.array)
 
 
+def test_dlpack_in_and_out_again_shares_memory():
+    array = np.arange(12, dtype=np.int16).reshape(3, 4)[:, ::2]
+    back = np.from_dlpack(as_tensor(Foreign(array)))
+    assert np.shares_memory(back, array) and back.tolist() == array.tolist()
+
+
 def test_bfloat16_through_dlpack_keeps_type_and_bits():
     bits = np.array([[0x3F80, 0xC000], [0x0001, 0x7F7F]], np.uint16)  # 1, -2, the smallest subnormal, the largest
     tensor = as_tensor(Foreign(Tensor(bits, "bf16")))
