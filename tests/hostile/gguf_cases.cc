@@ -130,7 +130,8 @@ void add_gguf_cases(Cases* cases) {
   });
   add("NaN as epsilon", "key 'llama.attention.layer_norm_rms_epsilon' is not finite",
       put_behind("llama.attention.layer_norm_rms_epsilon", 4, number(0x7fc00000u)));
-  add("2^31 layers", "model.gguf: num_hidden_layers must be from 1 to 4096", put_behind("llama.block_count", 4, number(uint32_t{1} << 31)));
+  add("2^31 layers", "model.gguf: num_hidden_layers must be from 1 to 4096",
+      put_behind("llama.block_count", 4, number(uint32_t{1} << 31)));
   add("four layers, two there", "18 missing tensors: model.layers.2",
       put_behind("llama.block_count", 4, number(uint32_t{4})));
   add("another width", "must have shape [256, 64]", put_behind("llama.embedding_length", 4, number(uint32_t{64})));
