@@ -120,6 +120,7 @@ void add_gguf_cases(Cases* cases) {
   add("architecture is a number", "key 'general.architecture' is missing or not text", [](std::string* b) {
     const size_t at = behind(*b, "general.architecture");
     b->replace(at, 4 + 8 + 5, number(uint32_t{10}) + number(uint64_t{7}));
+    b->append(64, '\0');  // what the data has moved
   });
   add("size missing", "key 'llama.embedding_length' is missing",
       rename("llama.embedding_length", "llama.embedding_lengtx"));
@@ -129,9 +130,10 @@ void add_gguf_cases(Cases* cases) {
   });
   add("NaN as epsilon", "key 'llama.attention.layer_norm_rms_epsilon' is not finite",
       put_behind("llama.attention.layer_norm_rms_epsilon", 4, number(0x7fc00000u)));
-  add("2^31 layers", "found 2147483648", put_behind("llama.block_count", 4, number(uint32_t{1} << 31)));
-  add("three layers, two there", "missing tensors: model.layers.2",
-      put_behind("llama.block_count", 4, number(uint32_t{3})));
+  add("2^31 layers", "model.gguf: num_hidden_layers must be from 1 to 4096",
+      put_behind("llama.block_count", 4, number(uint32_t{1} << 31)));
+  add("four layers, two there", "18 missing tensors: model.layers.2",
+      put_behind("llama.block_count", 4, number(uint32_t{4})));
   add("another width", "must have shape [256, 64]", put_behind("llama.embedding_length", 4, number(uint32_t{64})));
   add("heads that are no pairs", "no pairs for each of 96 heads",
       put_behind("llama.attention.head_count", 4, number(uint32_t{96})));
