@@ -39,7 +39,7 @@ BROKEN = [
     ("no config", lambda d: (d / "config.json").unlink(), "config.json"),
     ("config is not JSON", lambda d: (d / "config.json").write_text("{"), "config.json"),
     ("unknown method", edit("quantization_config.quant_method", "quip"), "quip"),
-    ("unknown architecture", edit("architectures", ["NoSuchForCausalLM"]), "NoSuchForCausalLM"),
+    ("unknown architecture", lambda d: (edit("architectures", ["NoSuchForCausalLM"])(d), edit("model_type", "nosuch")(d)), "NoSuchForCausalLM"),
     ("wrong bits", edit(GROUP + "num_bits", 8), "weight_packed"),
     ("bits are words", edit(GROUP + "num_bits", "four"), "num_bits"),
     ("wrong group", edit(GROUP + "group_size", 64), "weight_scale"),
