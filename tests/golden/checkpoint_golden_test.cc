@@ -81,8 +81,13 @@ TEST(CheckpointGolden, OurConfigurationHasTheKeysOfTheTools) {
     const Json theirs = read_config(c, "config.json")["quantization_config"];
     PlanSummary plan;
     plan.modules.resize(2);
-    plan.modules[0] = {"model.layers.0.mlp.up_proj", true, true, *scheme_preset(c.scheme), c.g_idx, true};
-    plan.modules[1] = {"lm_head", false, false, {}, false, false};
+    PlannedModule &up = plan.modules[0], &head = plan.modules[1];
+    up.name = "model.layers.0.mlp.up_proj";
+    up.quantized = up.static_order = true;
+    up.scheme = *scheme_preset(c.scheme);
+    up.g_idx = c.g_idx;
+    head.name = "lm_head";
+    head.in_block = false;
     const Json ours = *find_format(c.id)->config(plan);
     for (const auto& [key, value] : ours.items()) {
       if (key == "version" || key == "meta" || key == "damp_percent" || key == "config_groups") continue;
