@@ -125,8 +125,8 @@ Result<Block> load_block(const Model& model, int64_t layer, Experts experts) {
 }
 
 Status tile_linears(const Context& context, Block* block) {
-  for (size_t role = 0; role < kRoles; ++role) {
-    if (static_cast<Role>(role) != Role::kHead) QZ_TRY(block->at(static_cast<Role>(role)).tile(context));
+  for (size_t role = 0; role < static_cast<size_t>(Role::kOther); ++role) {  // the last two are outside of blocks
+    QZ_TRY(block->at(static_cast<Role>(role)).tile(context));
   }
   for (Feed& expert : block->experts) {
     for (const Role role : {Role::kGate, Role::kUp, Role::kGateUp, Role::kDown}) {

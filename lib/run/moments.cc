@@ -360,7 +360,8 @@ class RunMoments {
   const std::vector<ModulePlan>& plans_;
   const RunSize& size_;
   std::vector<Moment> moments_;
-  bool calibrates_ = false, transforms_ = false, two_ = false, measured_ = false;  // measured_: the output metrics are there
+  bool calibrates_ = false, transforms_ = false, two_ = false,
+       measured_ = false;  // measured_: the output metrics are there
   int32_t metric_ = 0;
   int64_t length_ = 0, rows_ = 0, chunk_ = 0, judges_ = 0, sides_ = 1, widest_ = 0, chain_ = 0;
   size_t first_unsolved_ = 0;  // modules before it are solved, as far as they are quantized

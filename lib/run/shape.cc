@@ -32,7 +32,7 @@ void from_headers(const Model& model, const std::string& embedding, ModelShape* 
     const size_t weight = t.name.find(".weight.");
     const int64_t below = weight == std::string::npos ? -1 : model.find_module(t.name.substr(0, weight));
     const int64_t module = i >= 0 ? i : below;
-    if (module >= 0 && model.modules()[static_cast<size_t>(module)].can_quantize &&
+    if (module >= 0 && s->linears[static_cast<size_t>(module)].can_quantize &&
         (i < 0 || std::string_view(t.name).substr(dot + 1) != "bias")) {
       s->linears[static_cast<size_t>(module)].stored_bytes += t.bytes;
     } else if (t.name == embedding) {
@@ -50,8 +50,8 @@ void from_config(const Model& model, const std::string& embedding, ModelShape* s
   for (LinearShape& l : s->linears) {
     if (l.can_quantize) {
       l.stored_bytes = static_cast<uint64_t>(l.rows) * static_cast<uint64_t>(l.cols) * bytes;
-    } else if (l.layer >= 0) {
-      s->others += l.rows * l.cols;  // a router, as from headers
+    } else if (l.layer >= 0 || l.role == role_name(Role::kOther)) {
+      s->others += l.rows * l.cols;  // a router, or what stands before a head, as from headers
     }
   }
   for (const NeededTensor& t : list_others(model.config(), model.arch()))

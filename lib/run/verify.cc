@@ -208,17 +208,49 @@ class Verifier {
     return false;
   }
 
+  // The module of a tensor, if the source stores its weight in FP8 tiles; -1: another tensor.
+  int64_t tiled_module(const std::string& tensor) const {
+    const int64_t i = expected_.find_module(std::string_view(tensor).substr(0, tensor.rfind('.')));
+    return i >= 0 && expected_.coded(static_cast<size_t>(i)) ? i : -1;
+  }
+  bool scales_of_tiles(const std::string& tensor) const {
+    return tiled_module(tensor) >= 0 && tensor.compare(tensor.rfind('.'), std::string::npos, ".weight_scale_inv") == 0;
+  }
+  // Such a weight, kept: plain in the directory, rounded to its type. False: it is none of these.
+  Result<bool> plain_of_tiles(const TensorInfo& t) {
+    const int64_t mine = tiled_module(t.name);
+    if (mine < 0 || t.name.compare(t.name.rfind('.'), std::string::npos, ".weight") != 0 || !is_float(t.dtype))
+      return false;
+    const int64_t theirs = found_->find_module(expected_.modules()[static_cast<size_t>(mine)].name);
+    if (theirs < 0) return false;
+    QZ_ASSIGN(const Matrix want, expected_.load_weight(static_cast<size_t>(mine)));
+    QZ_ASSIGN(const Matrix have, found_->load_weight(static_cast<size_t>(theirs)));
+    const auto n = static_cast<size_t>(want.rows() * want.cols());
+    std::vector<uint8_t> stored(n * dtype_bits(t.dtype) / 8);
+    std::vector<float> rounded(n);
+    from_f32(want.data(), t.dtype, n, stored.data());
+    to_f32(stored.data(), t.dtype, n, rounded.data());
+    if (have.rows() != want.rows() || have.cols() != want.cols() ||
+        !std::equal(rounded.begin(), rounded.end(), have.data()))
+      find("error", "", t.name, "differs from the source");
+    out_.tensors++;
+    return true;
+  }
+
   // Norms, embeddings, biases, kept modules: the same bytes as in the source.
   Status passed_through() {
     const Checkpoint &source = *expected_.checkpoint(), &target = *found_->checkpoint();
     if (source.dir() == target.dir()) return {};
+    // A tied head's own weight is read by nobody.
     const std::string head = expected_.config().tied ? expected_.modules().back().name + ".weight" : "";
     for (const TensorInfo& t : source.tensors())
-      if (!target.find(t.name) && !codes(t.name) && t.name != head)  // a tied head's own weight is read by nobody
+      if (!target.find(t.name) && !codes(t.name) && t.name != head && !scales_of_tiles(t.name))
         find("error", "", t.name, "is in the source, but not in the directory");
     std::vector<uint8_t> a, b;
     for (const TensorInfo& t : target.tensors()) {
       if (codes(t.name) || rescaled(t)) continue;
+      QZ_ASSIGN(const bool plain, plain_of_tiles(t));
+      if (plain) continue;
       const TensorInfo* want = source.find(t.name);
       if (!want) {
         find("warning", "", t.name, "is not in the source");

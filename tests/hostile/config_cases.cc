@@ -211,7 +211,7 @@ void add_config_cases(Cases* cases) {
   };
   arch("CF17 description is not JSON", "arch_json: not valid JSON", "{base: llama}", QZ_STATUS_BAD_FILE);
   arch("CF17 description is a list", "arch_json: must be an object", "[]");
-  arch("CF17 unknown base", "arch_json: 'base' must be one of bloom", R"({"base": "gpt"})");
+  arch("CF17 unknown base", "arch_json: 'base' must be one of bert", R"({"base": "gpt"})");
   arch("CF17 unknown key of a description", "arch_json: unknown key 'layers'", R"({"base": "llama", "layers": "x"})");
   arch("CF17 layer without a number", "arch_json: 'layer' must contain {} once, found \"blocks\"",
        R"({"base": "llama", "layer": "blocks"})");
@@ -221,7 +221,7 @@ void add_config_cases(Cases* cases) {
   arch("CF17 negative position_offset", "arch_json: 'position_offset' must be an integer from 0 to 2^24",
        R"({"base": "llama", "position_offset": -2})");
   arch("CF17 keys is a list", "arch_json: 'keys' must be an object", R"({"base": "llama", "keys": []})");
-  arch("CF17 tensors under other names", "18 missing tensors: ", R"({"base": "llama", "layer": "h.{}"})",
+  arch("CF17 tensors under other names", "18 missing tensors: h.0.", R"({"base": "llama", "layer": "h.{}"})",
        QZ_STATUS_BAD_FILE);
 }
 

@@ -47,5 +47,5 @@ PRESETS = {
     "hqq-w3g64": Preset("w3g64f", "hqq", "hqq", 3.2 + 32 / 64, False, f"{_HF} (hqq)"),
     "hqq-w2g64": Preset("w2g64f", "hqq", "hqq", 2 + 32 / 64, False, f"{_HF} (hqq)"),
 }
-PRESETS.update({name: Preset(code, "rtn" if code == "q8_0" else "gptq", "gguf", _GGUF_BITS[code], code != "q8_0", "llama.cpp", name)
+PRESETS.update({name: Preset(code, "rtn" if code == "q8_0" else "gptq", "gguf", _GGUF_BITS[code], code != "q8_0", "llama.cpp", mix=name)
                 for name, (code, _) in MIXES.items()})

