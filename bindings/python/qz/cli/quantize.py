@@ -111,7 +111,7 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
             calibration = _calibration(common, opened, mode, files, samples, length, seed, progress)
         if save_calib:
             calibration.save(save_calib)
-    if budget is not None:
+    if budget is not None and calibration is not None:
         with common.progress() as progress:
             plan.set_budget(calibration, budget, format=format_, seed=seed, progress=progress)
     sequences = len(calibration) if calibration is not None else 1
