@@ -165,6 +165,7 @@ EvalResult summarize(Sums* sums, bool compared) {
 
 Result<EvalResult> evaluate_perplexity(const Model& model, const Model* reference, const TokenSet& text,
                                        const EvalOptions& options, Progress* progress) {
+  const ReleaseUnusedAtEnd release;
   const auto start = std::chrono::steady_clock::now();
   if (reference != nullptr && reference->config().vocab != model.config().vocab) {
     return error(Code::kInvalidArgument, "the reference has a vocabulary of %lld tokens, the model one of %lld",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/pages.h"
 #include "model/block_gradient.h"
 #include "model/label_gradient.h"
 #include "model/scratch.h"
@@ -107,6 +108,7 @@ Status module_gradients(const Model& model, const Ids& ids, const Ids& labels, u
 
 Result<std::vector<OutputMetric>> output_metrics(const Model& model, const Ids& ids, int64_t block, uint64_t seed,
                                                  Progress* progress) {
+  const KeepNoPages keep_none;
   if (block < 1) return error(Code::kInvalidArgument, "blocks of %lld rows", static_cast<long long>(block));
   std::vector<OutputMetric> metrics(model.modules().size());
   const auto add = [&](size_t module, MatrixView g) {

@@ -9,12 +9,17 @@ namespace qz {
 
 class Scratch {  // floats that are written before they are read
  public:
-  explicit Scratch(int64_t size) : data_(static_cast<size_t>(size)) {}
-  float* data() const { return data_.data(); }
-  MatrixView view(int64_t rows, int64_t cols) const { return {data_.data(), rows, cols, cols}; }
+  explicit Scratch(int64_t size)
+      : bytes_(static_cast<size_t>(size) * sizeof(float)), data_(static_cast<float*>(take_any(bytes_))) {}
+  ~Scratch() { give_back(data_, bytes_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  float* data() const { return data_; }
+  MatrixView view(int64_t rows, int64_t cols) const { return {data_, rows, cols, cols}; }
 
  private:
-  mutable std::vector<float, PageAllocator<float>> data_;
+  const size_t bytes_;
+  float* const data_;
 };
 
 constexpr int64_t kScratchRows = 4096;  // enough that converting a weight once per chunk costs nothing

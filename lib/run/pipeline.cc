@@ -442,6 +442,7 @@ Status Run::head() {
 }
 
 Result<ModelPtr> Run::finish() {
+  release_unused();
   at("write", model_.config().layers, 0);
   if (options_.progress) options_.progress->info.module = "";
   Json json = report_to_json(report_);
@@ -482,12 +483,14 @@ Status Run::calibrate() {
 }  // namespace
 
 Result<ModelPtr> run_plan(const Plan& plan, const TokenSet* calibration, const RunOptions& options) {
+  const ReleaseUnusedAtEnd release;
   Run run(plan, calibration, options, nullptr);
   QZ_TRY(run.calibrate());
   return run.finish();
 }
 
 Status probe_plan(const Plan& plan, const TokenSet& calibration, const RunOptions& options, const Probe& probe) {
+  const ReleaseUnusedAtEnd release;
   return Run(plan, &calibration, options, &probe).calibrate();
 }
 

@@ -4,16 +4,26 @@
 #include <cmath>
 
 #include "base/checked.h"
+#include "base/simd.h"
 #include "kernels/gemm.h"
 #include "run/sizes.h"
 
 namespace qz {
 namespace {
 
-float largest(const Matrix& x) {
-  float most = 0;
-  for (int64_t i = 0; i < x.rows() * x.cols(); i++) most = std::max(most, std::fabs(x.data()[i]));
-  return most;
+// The largest magnitude of n numbers, in lanes that the compiler can keep in vectors.
+QZ_SIMD_CLONES
+float largest(const float* x, int64_t n) {
+  constexpr int kLanes = 16;
+  float most[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int l = 0; l < kLanes; l++) {
+      const float magnitude = std::fabs(x[i + l]);
+      most[l] = magnitude > most[l] ? magnitude : most[l];
+    }
+  for (; i < n; i++) most[0] = std::max(most[0], std::fabs(x[i]));
+  return *std::max_element(most, most + kLanes);
 }
 
 // A run of tokens of one sequence that the model's positions hold.
@@ -130,7 +140,7 @@ Result<StageStats> Streams::collect(const Context& context, int64_t cols, bool r
       if (with_residual) dr = Matrix(n, hidden);
     }
     QZ_TRY(produce(chunk, false, x.data()));
-    stats.most = std::max(stats.most, largest(x));
+    stats.most = std::max(stats.most, largest(x.data(), x.rows() * x.cols()));
     if (two_) QZ_TRY(produce(chunk, true, d.data()));
     for (int64_t r = 0; r < n; r++) {
       if (two_)
@@ -175,7 +185,7 @@ Result<StageStats> Streams::collect_rows(const Context& context, const std::vect
     const int64_t n = std::min(kChunkTokens, total - begin), *row = rows.data() + begin;
     Matrix x(n, cols), d(two_ ? n : 0, cols);
     QZ_TRY(produce(row, n, false, x.data()));
-    stats.most = std::max(stats.most, largest(x));
+    stats.most = std::max(stats.most, largest(x.data(), x.rows() * x.cols()));
     if (two_) QZ_TRY(produce(row, n, true, d.data()));
     for (int64_t i = 0; i < d.rows() * cols; i++) d.data()[i] -= x.data()[i];
     for (int64_t r = 0; r < n; r++) {
