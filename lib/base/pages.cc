@@ -17,6 +17,7 @@ namespace qz {
 namespace {
 
 constexpr size_t kPage = 4096;
+constexpr size_t kHugeFrom = size_t{4} << 20;  // smaller arrays would lose too much to whole large pages
 
 size_t whole_pages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
@@ -32,6 +33,10 @@ class Pages {
       while (!kept_.empty() && used_ + kept_bytes_ + size > std::max(most_, used_ + size)) drop(std::prev(kept_.end()));
       memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (memory == MAP_FAILED) return nullptr;
+#if defined(MADV_HUGEPAGE)
+      // One fault for 2 MiB instead of 512, where the system has such pages to give. A hint: nothing depends on it.
+      if (size >= kHugeFrom) (void)::madvise(memory, size, MADV_HUGEPAGE);
+#endif
     }
     used_ += size;
     most_ = std::max(most_, used_);
