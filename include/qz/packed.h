@@ -26,7 +26,8 @@ QZ_API qz_status qz_packed_dequantize(const qz_packed *p, const qz_tensor *w);
 
 typedef struct qz_gemm_options {
   uint32_t struct_size;
-  int32_t allow_int8_activations; /* 1: x may be rounded to 8 bits where that is faster; 0: x is used in its own type */
+  int32_t allow_int8_activations; /* 1: x is rounded to 8 bits, a scale a row, where w holds integers of 2, 4 or 8 bits and x is
+                                     finite; 0: x is used in its own type */
   void *stream;                   /* must be NULL: the CPU has none */
   const qz_tensor *bias;          /* [rows] F32, F16 or BF16; NULL = none */
 } qz_gemm_options;

@@ -2,8 +2,12 @@
 // kernels/low_bit.h.
 #include "kernels/gemm.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "api/handles.h"
 #include "packed/block_code.h"
+#include "packed/inputs.h"
 #include "packed/tiles.h"
 #include "tensor/convert.h"
 
@@ -75,15 +79,36 @@ Status tile_once(const qz_packed& w) {
   return {};
 }
 
+Matrix as_floats(const RowMajor& x) {
+  Matrix out(x.rows, x.cols);
+  for (int64_t r = 0; r < x.rows; ++r)
+    to_f32(static_cast<const uint8_t*>(x.data) + r * x.stride * bytes_of(x.dtype), x.dtype, static_cast<size_t>(x.cols),
+           out.row(r));
+  return out;
+}
+
+// From the codes as kernels read them. With allow_int8 x is rounded to 8 bits, a factor a row, where integers can be
+// multiplied: not by tables, 3 bits, or numbers that are not finite.
+Status tiled(const qz_packed& w, const RowMajor& x, const float* bias, bool allow_int8, const MutableRows& y) {
+  QZ_TRY(tile_once(w));
+  if (allow_int8 && w.matrix.scheme.code == CodeKind::kInt && takes_bytes(*w.tiles)) {
+    const Matrix in = as_floats(x);
+    if (std::all_of(in.data(), in.data() + in.rows() * in.cols(), [](float v) { return std::isfinite(v); })) {
+      const InputCodes codes = input_codes(w.matrix, in.view());
+      return low_bit_product_bytes(*w.context, *w.tiles, {codes.codes.data(), codes.factors.data(), x.rows, x.cols, 1},
+                                   bias, false, y);
+    }
+  }
+  return low_bit_product(*w.context, *w.tiles, {x.data, x.dtype, x.rows, x.cols, x.stride}, bias, false, y);
+}
+
 // Codes that no kernel reads (FP8, GGUF blocks, groups across rows) become float32 a piece at a time.
 Status expanded(const qz_packed& w, const RowMajor& x, const float* bias, RowMajor* y) {
   const auto fetch = [](const void* self, int64_t r, int64_t c0, int64_t c1, float* out) {
     dequantize_part(*static_cast<const QMatrix*>(self), r, c0, c1, out);
   };
-  Matrix in(x.rows, x.cols), out(x.rows, y->cols);
-  for (int64_t r = 0; r < x.rows; ++r)
-    to_f32(static_cast<const uint8_t*>(x.data) + r * x.stride * bytes_of(x.dtype), x.dtype, static_cast<size_t>(x.cols),
-           in.row(r));
+  const Matrix in = as_floats(x);
+  Matrix out(x.rows, y->cols);
   QZ_TRY(gemm_nt(*w.context, in.view(), {w.matrix.rows, w.matrix.cols, &w.matrix, fetch}, bias, false, out.data(),
                  out.cols()));
   for (int64_t r = 0; r < x.rows; ++r)
@@ -115,9 +140,7 @@ Status product(const qz_tensor* x, const qz_packed* w, const qz_tensor* y, const
   QZ_ASSIGN(const std::vector<float> bias, bias_from(o.bias, q.rows));
   const float* b = bias.empty() ? nullptr : bias.data();
   if (can_tile(q)) {
-    QZ_TRY(tile_once(*w));
-    QZ_TRY(low_bit_product(*w->context, *w->tiles, {in.data, in.dtype, in.rows, in.cols, in.stride}, b, false,
-                           {out.data, out.dtype, out.stride}));
+    QZ_TRY(tiled(*w, in, b, o.allow_int8_activations == 1, {out.data, out.dtype, out.stride}));
   } else {
     QZ_TRY(expanded(*w, in, b, &out));
   }

@@ -21,7 +21,7 @@ struct InputCodes {
   std::vector<float> factors;  // [tokens]
   Matrix rest;
 };
-// Not of FP8. Integers of Activations::kNone are rounded as those of kToken are.
+// x must be finite. Not of FP8. Integers of Activations::kNone are rounded as those of kToken are.
 InputCodes input_codes(const QMatrix& q, MatrixView x);
 
 }  // namespace qz

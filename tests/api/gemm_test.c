@@ -89,6 +89,38 @@ static void every_layout(const qz_context* context, const char* preset, int wide
   qz_packed_free(p);
 }
 
+/* Inputs rounded to 8 bits: other sums, each within half a step of every input; where integers cannot be multiplied,
+ * the same. */
+static void eight_bit_inputs(const qz_context* context, const char* preset, int wide, int integers) {
+  static float dense[ROWS * COLS], exact[M * ROWS], y[M * ROWS], spoilt[M * COLS];
+  qz_packed* p = pack(context, preset);
+  qz_tensor t = tensor_2d(dense, ROWS, COLS, QZ_DTYPE_F32), x = tensor_2d(input, M, COLS, QZ_DTYPE_F32),
+            full = tensor_2d(exact, M, ROWS, QZ_DTYPE_F32), out = tensor_2d(y, M, ROWS, QZ_DTYPE_F32);
+  qz_gemm_options options = QZ_INIT(qz_gemm_options);
+  int i, r, c;
+  options.allow_int8_activations = 1;
+  CHECK(qz_packed_dequantize(p, &t) == QZ_STATUS_OK);
+  CHECK(multiply(&x, p, &full, NULL, wide) == QZ_STATUS_OK);
+  CHECK(multiply(&x, p, &out, &options, wide) == QZ_STATUS_OK);
+  CHECK((memcmp(exact, y, sizeof y) != 0) == integers);
+  for (i = 0; i < M; ++i)
+    for (r = 0; r < ROWS; ++r) {
+      double most = 0, weights = 0;
+      for (c = 0; c < COLS; ++c) {
+        most = fmax(most, fabs(input[i * COLS + c]));
+        weights += fabs(dense[r * COLS + c]);
+      }
+      CHECK(fabs(y[i * ROWS + r] - exact[i * ROWS + r]) <= 1.001 * most / 127.5 * 0.5 * weights);
+    }
+  memcpy(spoilt, input, sizeof spoilt);
+  spoilt[3] = INFINITY;
+  x = tensor_2d(spoilt, M, COLS, QZ_DTYPE_F32);
+  CHECK(multiply(&x, p, &full, NULL, wide) == QZ_STATUS_OK);
+  CHECK(multiply(&x, p, &out, &options, wide) == QZ_STATUS_OK);
+  CHECK(memcmp(exact, y, sizeof y) == 0);
+  qz_packed_free(p);
+}
+
 static void mistakes(const qz_context* context) {
   static float y[M * ROWS];
   qz_packed* p = pack(context, "w4g32");
@@ -166,6 +198,11 @@ int main(void) {
   every_layout(context, "fp8", 1);
   every_layout(context, "llm-int8", 1);
   every_layout(context, "q8_0", 1);
+  eight_bit_inputs(context, "w4g32", 0, 1);
+  eight_bit_inputs(context, "w2g16", 0, 1);
+  eight_bit_inputs(context, "w8g32a", 1, 1);
+  eight_bit_inputs(context, "w3g32a", 0, 0);
+  eight_bit_inputs(context, "nf4b32", 0, 0);
   mistakes(context);
   many_threads(context);
   qz_context_free(context);
