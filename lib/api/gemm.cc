@@ -7,7 +7,7 @@
 
 #include "api/handles.h"
 #include "packed/block_code.h"
-#include "packed/inputs.h"
+#include "packed/integer_product.h"
 #include "packed/tiles.h"
 #include "tensor/convert.h"
 
@@ -87,19 +87,43 @@ Matrix as_floats(const RowMajor& x) {
   return out;
 }
 
+void round_rows(const Matrix& from, RowMajor* to) {
+  for (int64_t r = 0; r < to->rows; ++r)
+    from_f32(from.row(r), to->dtype, static_cast<size_t>(to->cols),
+             static_cast<uint8_t*>(to->data) + r * to->stride * bytes_of(to->dtype));
+}
+
 // From the codes as kernels read them. With allow_int8 x is rounded to 8 bits, a factor a row, where integers can be
 // multiplied: not by tables, 3 bits, or numbers that are not finite.
-Status tiled(const qz_packed& w, const RowMajor& x, const float* bias, bool allow_int8, const MutableRows& y) {
+Status tiled(const qz_packed& w, const RowMajor& x, const float* bias, bool allow_int8, const RowMajor& y) {
   QZ_TRY(tile_once(w));
+  const MutableRows out{y.data, y.dtype, y.stride};
   if (allow_int8 && w.matrix.scheme.code == CodeKind::kInt && takes_bytes(*w.tiles)) {
     const Matrix in = as_floats(x);
-    if (std::all_of(in.data(), in.data() + in.rows() * in.cols(), [](float v) { return std::isfinite(v); })) {
-      const InputCodes codes = input_codes(w.matrix, in.view());
-      return low_bit_product_bytes(*w.context, *w.tiles, {codes.codes.data(), codes.factors.data(), x.rows, x.cols, 1},
-                                   bias, false, y);
-    }
+    if (std::all_of(in.data(), in.data() + in.rows() * in.cols(), [](float v) { return std::isfinite(v); }))
+      return integer_product(*w.context, {CodeKind::kInt, Activations::kToken, 0}, *w.tiles, in.view(), bias, false,
+                             out);
   }
-  return low_bit_product(*w.context, *w.tiles, {x.data, x.dtype, x.rows, x.cols, x.stride}, bias, false, y);
+  return low_bit_product(*w.context, *w.tiles, {x.data, x.dtype, x.rows, x.cols, x.stride}, bias, false, out);
+}
+
+// Inputs rounded as w's scheme says, integers multiplied; one rounding to y's type, whatever is added up.
+Status integers(const qz_packed& w, const RowMajor& x, const float* bias, RowMajor* y) {
+  if (w.matrix.scheme.activations == Activations::kNone || !can_tile(w.matrix))
+    return error(Code::kUnsupported, "w: is %s, expected integers with inputs of 8 bits: w8a8, w8a8s, llm-int8",
+                 scheme_name(w.matrix.scheme).c_str());
+  if (w.matrix.scheme.activations == Activations::kTensor && !(w.matrix.input_scale > 0))
+    return error(Code::kInvalidArgument, "w: has no scale of its inputs");
+  QZ_TRY(tile_once(w));
+  if (!takes_integers(w.matrix, *w.tiles))
+    return error(Code::kUnsupported, "w: the codes of %s are not multiplied by integers",
+                 scheme_name(w.matrix.scheme).c_str());
+  const Matrix in = as_floats(x);
+  Matrix out(x.rows, y->cols);
+  QZ_TRY(integer_product(*w.context, input_rule(w.matrix), *w.tiles, in.view(), bias, false,
+                         {out.data(), DType::kF32, out.cols()}));
+  round_rows(out, y);
+  return {};
 }
 
 // Codes that no kernel reads (FP8, GGUF blocks, groups across rows) become float32 a piece at a time.
@@ -111,15 +135,15 @@ Status expanded(const qz_packed& w, const RowMajor& x, const float* bias, RowMaj
   Matrix out(x.rows, y->cols);
   QZ_TRY(gemm_nt(*w.context, in.view(), {w.matrix.rows, w.matrix.cols, &w.matrix, fetch}, bias, false, out.data(),
                  out.cols()));
-  for (int64_t r = 0; r < x.rows; ++r)
-    from_f32(out.row(r), y->dtype, static_cast<size_t>(y->cols),
-             static_cast<uint8_t*>(y->data) + r * y->stride * bytes_of(y->dtype));
+  round_rows(out, y);
   return {};
 }
 
-// narrow: of codes of up to 4 bits.
+// The public products: of codes of up to 4 bits, of wider ones, of integers with integers.
+enum class Product { kW4A16, kW8A16, kW8A8 };
+
 Status product(const qz_tensor* x, const qz_packed* w, const qz_tensor* y, const qz_gemm_options* options,
-               bool narrow) {
+               Product kind) {
   QZ_TRY(require(w, "w"));
   qz_gemm_options o;
   QZ_TRY(copy_options(options, "qz_gemm_options", &o));
@@ -130,7 +154,8 @@ Status product(const qz_tensor* x, const qz_packed* w, const qz_tensor* y, const
   const QMatrix& q = w->matrix;
   const BlockCode* block = find_block_code(q.scheme.code);
   const int32_t bits = block ? block->bits : q.scheme.bits;
-  if ((bits <= 4) != narrow)
+  const bool narrow = kind == Product::kW4A16;
+  if (kind != Product::kW8A8 && (bits <= 4) != narrow)
     return error(Code::kUnsupported, "the codes of w have %d bits: use qz_gemm_%s", bits, narrow ? "w8a16" : "w4a16");
   QZ_ASSIGN(const RowMajor in, row_major(x, "x", q.cols, true));
   QZ_ASSIGN(RowMajor out, row_major(y, "y", q.rows, false));
@@ -139,8 +164,10 @@ Status product(const qz_tensor* x, const qz_packed* w, const qz_tensor* y, const
                  static_cast<long long>(in.rows));
   QZ_ASSIGN(const std::vector<float> bias, bias_from(o.bias, q.rows));
   const float* b = bias.empty() ? nullptr : bias.data();
-  if (can_tile(q)) {
-    QZ_TRY(tiled(*w, in, b, o.allow_int8_activations == 1, {out.data, out.dtype, out.stride}));
+  if (kind == Product::kW8A8) {
+    QZ_TRY(integers(*w, in, b, &out));
+  } else if (can_tile(q)) {
+    QZ_TRY(tiled(*w, in, b, o.allow_int8_activations == 1, out));
   } else {
     QZ_TRY(expanded(*w, in, b, &out));
   }
@@ -158,11 +185,15 @@ Status product(const qz_tensor* x, const qz_packed* w, const qz_tensor* y, const
 extern "C" {
 
 qz_status qz_gemm_w4a16(const qz_tensor* x, const qz_packed* w, const qz_tensor* y, const qz_gemm_options* opts) {
-  return qz::guard("qz_gemm_w4a16", [&] { return qz::product(x, w, y, opts, true); });
+  return qz::guard("qz_gemm_w4a16", [&] { return qz::product(x, w, y, opts, qz::Product::kW4A16); });
 }
 
 qz_status qz_gemm_w8a16(const qz_tensor* x, const qz_packed* w, const qz_tensor* y, const qz_gemm_options* opts) {
-  return qz::guard("qz_gemm_w8a16", [&] { return qz::product(x, w, y, opts, false); });
+  return qz::guard("qz_gemm_w8a16", [&] { return qz::product(x, w, y, opts, qz::Product::kW8A16); });
+}
+
+qz_status qz_gemm_w8a8(const qz_tensor* x, const qz_packed* w, const qz_tensor* y, const qz_gemm_options* opts) {
+  return qz::guard("qz_gemm_w8a8", [&] { return qz::product(x, w, y, opts, qz::Product::kW8A8); });
 }
 
 }  // extern "C"

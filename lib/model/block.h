@@ -8,6 +8,7 @@
 
 #include "kernels/low_bit.h"
 #include "model/model.h"
+#include "packed/integer_product.h"
 
 namespace qz {
 
@@ -37,6 +38,7 @@ class Linear {
   Matrix f32_;
   std::shared_ptr<const QMatrix> q_;
   std::shared_ptr<const TiledWeights> tiles_;
+  InputRule inputs_;  // of tiles_
 };
 
 struct NormWeights {

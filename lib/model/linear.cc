@@ -6,7 +6,6 @@
 #include "kernels/gemm.h"
 #include "model/block.h"
 #include "model/scratch.h"
-#include "packed/inputs.h"
 #include "packed/tiles.h"
 #include "tensor/convert.h"
 
@@ -45,9 +44,10 @@ void Linear::set_matrix(std::shared_ptr<const QMatrix> q) {
 }
 
 Status Linear::tile(const Context& context) {
-  // Inputs of 8 bits are rounded by what the canonical matrix says of them.
-  if (q_ == nullptr || q_->scheme.activations != Activations::kNone || !can_tile(*q_)) return {};
+  if (q_ == nullptr || !can_tile(*q_)) return {};
   QZ_ASSIGN(TiledWeights tiles, tile_matrix(context, *q_));
+  inputs_ = input_rule(*q_);
+  if (inputs_.activations != Activations::kNone && !takes_integers(*q_, tiles)) return {};
   tiles_ = std::make_shared<const TiledWeights>(std::move(tiles));
   q_ = nullptr;
   return {};
@@ -62,8 +62,11 @@ Status Linear::apply_strided(const Context& context, MatrixView x, bool accumula
   assert(x.cols == cols);
   const float* b = bias.empty() ? nullptr : bias.data();
   if (tiles_ != nullptr) {
-    return low_bit_product(context, *tiles_, {x.data, DType::kF32, x.rows, x.cols, x.stride}, b, accumulate,
-                           {y, DType::kF32, stride}, progress);
+    const MutableRows out{y, DType::kF32, stride};
+    if (inputs_.activations != Activations::kNone)
+      return integer_product(context, inputs_, *tiles_, x, b, accumulate, out, progress);
+    return low_bit_product(context, *tiles_, {x.data, DType::kF32, x.rows, x.cols, x.stride}, b, accumulate, out,
+                           progress);
   }
   if (q_ != nullptr) {
     const WeightRows w{rows, cols, q_.get(), fetch_quantized};

@@ -91,22 +91,25 @@ void quantize_inputs(const QMatrix& q, MatrixView x, float* out) {
     }
 }
 
-InputCodes input_codes(const QMatrix& q, MatrixView x) {
-  const Scheme& s = q.scheme;
-  const bool outliers = s.activations == Activations::kOutliers || s.code == CodeKind::kLlmInt8;
+InputCodes input_codes(const InputRule& rule, MatrixView x) {
+  const bool outliers = rule.activations == Activations::kOutliers || rule.code == CodeKind::kLlmInt8;
   InputCodes in;
   in.codes.resize(static_cast<size_t>(x.rows * x.cols));
   std::vector<uint8_t> apart(static_cast<size_t>(x.cols));
-  if (s.activations == Activations::kOutliers && mark_outliers(x, kOutlierThreshold, &apart)) {
+  if (rule.activations == Activations::kOutliers && mark_outliers(x, kOutlierThreshold, &apart)) {
     in.rest = Matrix(x.rows, x.cols);
   }
   for (int64_t t = 0; t < x.rows; ++t) {
     const float* row = x.row(t);
-    float most = 0;
+    float most = 0, zero = 0;  // zero: NaN after a number that is not finite
     for (int64_t c = 0; c < x.cols; ++c) {
-      if (!apart[static_cast<size_t>(c)]) most = std::max(most, std::fabs(row[c]));
+      if (apart[static_cast<size_t>(c)]) continue;
+      most = std::max(most, std::fabs(row[c]));
+      zero += row[c] * 0.0f;
     }
-    const float factor = s.activations == Activations::kTensor ? q.input_scale : most / (outliers ? 127 : kHalfRange);
+    const float scale =
+        rule.activations == Activations::kTensor ? rule.input_scale : most / (outliers ? 127 : kHalfRange);
+    const float factor = scale + zero;
     in.factors.push_back(factor);
     for (int64_t c = 0; c < x.cols; ++c) {
       if (apart[static_cast<size_t>(c)]) {

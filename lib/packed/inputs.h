@@ -14,6 +14,14 @@ void quantize_inputs(const QMatrix& q, MatrixView x, float* out);
 // The scale of Activations::kTensor for inputs of which `most` is the largest magnitude, exact in scheme.scale.
 float input_scale_for(const Scheme& scheme, float most);
 
+// What of a matrix decides how its inputs are rounded.
+struct InputRule {
+  CodeKind code = CodeKind::kInt;
+  Activations activations = Activations::kNone;
+  float input_scale = 0;  // of kTensor
+};
+inline InputRule input_rule(const QMatrix& q) { return {q.scheme.code, q.scheme.activations, q.input_scale}; }
+
 // The same inputs as codes and what a code stands for, for kernels that multiply integers: x = factors[t] * codes[t][c]
 // + rest[t][c]. rest is empty where nothing is left: only LLM.int8()'s outlier columns are.
 struct InputCodes {
@@ -21,7 +29,8 @@ struct InputCodes {
   std::vector<float> factors;  // [tokens]
   Matrix rest;
 };
-// x must be finite. Not of FP8. Integers of Activations::kNone are rounded as those of kToken are.
-InputCodes input_codes(const QMatrix& q, MatrixView x);
+// Not of FP8. Integers of Activations::kNone are rounded as those of kToken are. A token with a number that is not
+// finite has the factor NaN; an infinity that is an outlier stays one.
+InputCodes input_codes(const InputRule& rule, MatrixView x);
 
 }  // namespace qz

@@ -121,6 +121,44 @@ static void eight_bit_inputs(const qz_context* context, const char* preset, int 
   qz_packed_free(p);
 }
 
+/* Integers by integers: what the text of the scheme says, number by number. */
+static void rounded_inputs(const qz_context* context, const char* preset, float steps, float outlier) {
+  static float dense[ROWS * COLS], x[M * COLS], y[M * ROWS];
+  qz_packed* p = pack(context, preset);
+  qz_tensor t = tensor_2d(dense, ROWS, COLS, QZ_DTYPE_F32), in = tensor_2d(x, M, COLS, QZ_DTYPE_F32),
+            out = tensor_2d(y, M, ROWS, QZ_DTYPE_F32), b = vector_of(bias, ROWS);
+  qz_gemm_options options = QZ_INIT(qz_gemm_options);
+  int i, r, c, k;
+  options.bias = &b;
+  memcpy(x, input, sizeof x);
+  x[2 * COLS + 5] = 7.5f; /* one outlier column */
+  CHECK(qz_packed_dequantize(p, &t) == QZ_STATUS_OK);
+  CHECK(qz_gemm_w8a8(&in, p, &out, &options) == QZ_STATUS_OK);
+  for (i = 0; i < M; ++i) {
+    int apart[COLS] = {0};
+    float most = 0, scale;
+    for (c = 0; c < COLS; ++c) {
+      for (k = 0; k < M; ++k) apart[c] |= fabsf(x[k * COLS + c]) >= outlier;
+      if (!apart[c]) most = fmaxf(most, fabsf(x[i * COLS + c]));
+    }
+    scale = most / steps;
+    for (r = 0; r < ROWS; ++r) {
+      double sum = bias[r], size = fabs(sum);
+      for (c = 0; c < COLS; ++c) {
+        const float v = x[i * COLS + c], code = fminf(127, nearbyintf(v / scale));
+        const double term = (apart[c] ? (double)v : (double)code * scale) * dense[r * COLS + c];
+        sum += term;
+        size += fabs(term);
+      }
+      CHECK(fabs(y[i * ROWS + r] - sum) <= 1e-6 * size);
+    }
+  }
+  x[COLS] = NAN;
+  CHECK(qz_gemm_w8a8(&in, p, &out, &options) == QZ_STATUS_OK);
+  for (r = 0; r < ROWS; ++r) CHECK(isfinite(y[r]) && !isfinite(y[ROWS + r]));
+  qz_packed_free(p);
+}
+
 static void mistakes(const qz_context* context) {
   static float y[M * ROWS];
   qz_packed* p = pack(context, "w4g32");
@@ -147,6 +185,8 @@ static void mistakes(const qz_context* context) {
   options.stream = NULL;
   options.allow_int8_activations = 2;
   FAILS(qz_gemm_w4a16(&good_x, p, &good_y, &options), QZ_STATUS_INVALID_ARGUMENT);
+  FAILS(qz_gemm_w8a8(&good_x, p, &good_y, NULL), QZ_STATUS_UNSUPPORTED);
+  SAYS("w4g32");
   qz_packed_free(p);
 }
 
@@ -203,6 +243,8 @@ int main(void) {
   eight_bit_inputs(context, "w8g32a", 1, 1);
   eight_bit_inputs(context, "w3g32a", 0, 0);
   eight_bit_inputs(context, "nf4b32", 0, 0);
+  rounded_inputs(context, "w8a8", 127.5f, INFINITY);
+  rounded_inputs(context, "llm-int8", 127, 6);
   mistakes(context);
   many_threads(context);
   qz_context_free(context);

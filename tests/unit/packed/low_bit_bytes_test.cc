@@ -126,7 +126,7 @@ TEST(LowBitBytesTest, CodesOfInputsAreTheRoundedInputs) {
     const MatrixView view{x.data(), 3, 64, 64};
     std::vector<float> want(x.size());
     quantize_inputs(q, view, want.data());
-    const InputCodes in = input_codes(q, view);
+    const InputCodes in = input_codes(input_rule(q), view);
     EXPECT_EQ(in.rest.empty(), std::string(name) != "llm-int8");
     for (size_t i = 0; i < x.size(); ++i) {
       const float rest = in.rest.empty() ? 0.0f : in.rest.data()[i];

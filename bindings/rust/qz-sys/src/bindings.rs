@@ -5212,5 +5212,13 @@ extern "C" {
     ) -> qz_status;
 }
 extern "C" {
+    pub fn qz_gemm_w8a8(
+        x: *const qz_tensor,
+        w: *const qz_packed,
+        y: *const qz_tensor,
+        opts: *const qz_gemm_options,
+    ) -> qz_status;
+}
+extern "C" {
     pub fn qz_packed_free(p: *mut qz_packed);
 }

@@ -1,0 +1,21 @@
+#include "packed/integer_product.h"
+
+namespace qz {
+
+bool takes_integers(const QMatrix& q, const TiledWeights& tiles) {
+  const CodeKind code = q.scheme.code;
+  return q.scheme.activations != Activations::kNone && (code == CodeKind::kInt || code == CodeKind::kLlmInt8) &&
+         takes_bytes(tiles);
+}
+
+Status integer_product(const Context& context, const InputRule& rule, const TiledWeights& w, MatrixView x,
+                       const float* bias, bool accumulate, const MutableRows& y, Progress* progress) {
+  const InputCodes in = input_codes(rule, x);
+  QZ_TRY(low_bit_product_bytes(context, w, {in.codes.data(), in.factors.data(), x.rows, x.cols, 1}, bias, accumulate, y,
+                               progress));
+  if (in.rest.empty()) return {};
+  return low_bit_product(context, w, {in.rest.data(), DType::kF32, x.rows, x.cols, in.rest.cols()}, nullptr, true, y,
+                         progress);
+}
+
+}  // namespace qz
