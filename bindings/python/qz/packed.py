@@ -1,4 +1,5 @@
-"""Packed: one quantized matrix. Made from weights, taken from a format's tensors, given back as tensors, dequantized."""
+"""Packed: one quantized matrix. Made from weights, taken from a format's tensors, given back as tensors, dequantized,
+multiplied."""
 from __future__ import annotations
 
 from typing import Any, Mapping, Optional
@@ -76,3 +77,26 @@ class Packed(Handle):
         out = Tensor(np.empty(self.shape, np.float32))
         check(lib.qz_packed_dequantize(self._pointer, c_tensor(out)))
         return out.array
+
+    def multiply(self, x: Any, *, product: str = "w4a16", bias: Any = None, allow_int8_activations: bool = False) -> Tensor:
+        """x w^T (+ bias) from the codes as they are: x [m, cols] of F32, F16 or BF16, the result [m, rows] of the same type.
+
+        product: "w4a16" for codes of up to 4 bits, "w8a16" for wider ones, "w8a8" for schemes that round their inputs to 8 bits;
+        Unsupported says which of them a matrix needs. allow_int8_activations: let "w4a16" and "w8a16" round x to 8 bits.
+
+        >>> packed = qz.Packed.quantize(np.eye(64, dtype=np.float32), qz.Scheme(4, 32))
+        >>> packed.multiply(np.ones((2, 64), np.float32)).shape
+        (2, 64)
+        """
+        tensor = as_tensor(x)
+        if len(tensor.shape) != 2:
+            raise InvalidArgument(f"x is [m, cols], not {list(tensor.shape)}")
+        functions = {"w4a16": lib.qz_gemm_w4a16, "w8a16": lib.qz_gemm_w8a16, "w8a8": lib.qz_gemm_w8a8}
+        if product not in functions:
+            raise InvalidArgument(f"product: {product!r}, expected one of {', '.join(functions)}")
+        out = Tensor(np.empty((tensor.shape[0], self.shape[0]), tensor.array.dtype), tensor.dtype)
+        c_bias = ffi.NULL if bias is None else c_tensor(as_tensor(bias))
+        options = ffi.new("qz_gemm_options *", {"struct_size": ffi.sizeof("qz_gemm_options"), "bias": c_bias,
+                                                "allow_int8_activations": int(allow_int8_activations)})
+        check(functions[product](c_tensor(tensor), self._pointer, c_tensor(out), options))
+        return out

@@ -94,3 +94,36 @@ def test_bad_input(weight):
         qz.Packed.quantize(broken)
     with pytest.raises(qz.Error, match="scales|qweight|qzeros"):
         qz.Packed.from_parts("gptq", "w4g128", ROWS, COLS, {"qweight": np.zeros((32, 32), np.int32)})
+
+
+@pytest.mark.parametrize("scheme, product", [("w4g32", "w4a16"), ("nf4", "w4a16"), ("w8g128a", "w8a16"), ("fp8", "w8a16")])
+def test_products_are_those_of_the_dequantized_matrix(weight, scheme, product):
+    packed = qz.Packed.quantize(weight, scheme)
+    x = np.random.default_rng(8).normal(size=(5, COLS)).astype(np.float32)
+    bias = np.arange(ROWS, dtype=np.float32)
+    want = x.astype(np.float64) @ packed.dequantize().T.astype(np.float64) + bias
+    got = packed.multiply(x, product=product, bias=bias)
+    np.testing.assert_allclose(got.array, want, rtol=0, atol=2e-5)
+    half = packed.multiply(x.astype(np.float16), product=product)
+    assert half.dtype == "f16"
+
+
+def test_a_product_of_integers_rounds_its_inputs(weight):
+    """w8a8: a scale a token, 255 steps."""
+    packed = qz.Packed.quantize(weight, "w8a8")
+    x = np.random.default_rng(9).normal(size=(3, COLS)).astype(np.float32)
+    scale = np.abs(x).max(axis=1, keepdims=True) / np.float32(127.5)
+    want = (np.clip(np.rint(x / scale), -128, 127) * scale).astype(np.float64) @ packed.dequantize().T.astype(np.float64)
+    np.testing.assert_allclose(packed.multiply(x, product="w8a8").array, want, rtol=0, atol=2e-5)
+    rounded = packed.multiply(x, product="w8a16", allow_int8_activations=True)
+    np.testing.assert_allclose(rounded.array, want, rtol=0, atol=2e-5)
+
+
+def test_what_cannot_be_multiplied(weight):
+    packed = qz.Packed.quantize(weight, "w4g32")
+    with pytest.raises(qz.InvalidArgument, match="has 128 columns, the matrix needs 256"):
+        packed.multiply(np.zeros((2, 128), np.float32))
+    with pytest.raises(qz.InvalidArgument, match="expected one of w4a16"):
+        packed.multiply(np.zeros((2, COLS), np.float32), product="w4a4")
+    with pytest.raises(qz.Unsupported, match="use qz_gemm_w4a16"):
+        packed.multiply(np.zeros((2, COLS), np.float32), product="w8a16")
