@@ -271,6 +271,8 @@ Result<std::optional<StoredScheme>> stored_scheme(const Json& config, std::strin
   if (group < 8 || group > 4096)
     return error(Code::kUnsupported, "quantization_config: group_size %lld, expected 8 to 4096",
                  static_cast<long long>(group));
+  if (axis != 0 && axis != 1)
+    return error(Code::kBadFile, "quantization_config: axis %lld, expected 0 or 1", static_cast<long long>(axis));
   StoredScheme stored;
   stored.scheme = {CodeKind::kInt, static_cast<int32_t>(bits), static_cast<int32_t>(group), false, DType::kNone};
   stored.scheme.float_zero = true;

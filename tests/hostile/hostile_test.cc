@@ -1,8 +1,7 @@
 // Bad input, one defect at a time: each is refused with the right status and with words of its own, in one line, and
 // leaves nothing behind. Rows are named after the threat list: ST safetensors, IX index, FS files, CF configuration,
-// QC quantization_config, QT packed tensors, GG GGUF
-// files, RN weights and runs, CA calibration, PL plans, OT output targets, RP
-// reports.
+// QC quantization_config, QT packed tensors, AW AWQ, BB bitsandbytes, HQ HQQ, GG GGUF files, RN weights and runs, CA
+// calibration, PL plans, OT output targets, RP reports.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -22,6 +21,9 @@ Cases all_cases() {
   add_config_cases(&cases);
   add_family_cases(&cases);
   add_packed_cases(&cases);
+  add_awq_cases(&cases);
+  add_bitsandbytes_cases(&cases);
+  add_hqq_cases(&cases);
   add_gguf_cases(&cases);
   add_run_cases(&cases);
   add_token_cases(&cases);
@@ -83,7 +85,8 @@ TEST(Hostile, EachDefectIsRefusedInItsOwnWords) {
 TEST(Hostile, TheOriginalsAreAccepted) {
   for (const char* name :
        {"models/llama-tied", "models/qwen2-bias-2shards", "models/opt-pre-ln", "quantized/qwen2-128-ct-w4a16-g128",
-        "quantized/qwen2-128-gptq-4bit-sym-g64-descact", "quantized/llama-128-gguf-q4_0"}) {
+        "quantized/qwen2-128-gptq-4bit-sym-g64-descact", "quantized/llama-128-gguf-q4_0",
+        "quantized/llama-128-awq-4bit-g128", "quantized/qwen2-128-bnb-nf4-dq", "quantized/qwen2-128-bnb-int8"}) {
     SCOPED_TRACE(name);
     Place place;
     const ModelFiles files = ModelFiles::golden(name);

@@ -1,6 +1,7 @@
 // Seeded damage in number: every mutant of a header, index, configuration, report, plan, description or token file may
 // be accepted or refused, but never breaks the process, never ends in an internal error, and never asks for more memory
-// than a bound. mutants_test [count]; a mutant depends on its number only.
+// than a bound. mutants_test [count [count of each format]]; a mutant depends
+// on its number only.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
@@ -23,7 +24,7 @@ extern "C" __attribute__((visibility("default"))) const char* __asan_default_opt
 namespace hostile {
 namespace {
 
-uint64_t mutant_count = 2000;
+uint64_t mutant_count = 2000, mutants_of_format = 2000;
 
 constexpr char kPlan[] =
     R"({"rules": [{"glob": "*", "method": "gptq", "scheme": "w4g32", "gptq": {"block": 64, "order": "static",
@@ -68,6 +69,23 @@ ModelFiles tiny_model() {
   return model;
 }
 
+// What the formats hold; the names are those of directories.
+struct Kind {
+  const char* scheme;
+  qz_format format;
+};
+constexpr Kind kKinds[] = {{"w4g32a", QZ_FORMAT_COMPRESSED},
+                           {"w3g32", QZ_FORMAT_GPTQ},
+                           {"w8a", QZ_FORMAT_GPTQ_V2},
+                           {"w4tensora", QZ_FORMAT_COMPRESSED},
+                           {"w8a8", QZ_FORMAT_COMPRESSED},
+                           {"fp8", QZ_FORMAT_COMPRESSED},
+                           {"w4g32", QZ_FORMAT_AWQ},
+                           {"nf4-dq", QZ_FORMAT_BITSANDBYTES},
+                           {"llm-int8", QZ_FORMAT_BITSANDBYTES},
+                           {"w4g32f", QZ_FORMAT_HQQ},
+                           {"q4_0", QZ_FORMAT_GGUF}};
+
 class Mutants : public ::testing::Test {
  protected:
   struct Base {
@@ -80,11 +98,7 @@ class Mutants : public ::testing::Test {
     original_ = place_.good(tiny_model());
     calib_ = place_.tokens(96, 64);
     save_in_shards();
-    quantize("w4g32a", QZ_FORMAT_COMPRESSED);
-    quantize("w3g32", QZ_FORMAT_GPTQ);
-    quantize("w8a", QZ_FORMAT_GPTQ_V2);
-    quantize("w4tensora", QZ_FORMAT_COMPRESSED);
-    quantize("q4_0", QZ_FORMAT_GGUF);
+    for (const Kind& kind : kKinds) quantize(kind);
   }
 
   void save_in_shards() {
@@ -96,12 +110,12 @@ class Mutants : public ::testing::Test {
     add_base(dir);
   }
 
-  void quantize(const char* preset, qz_format format) {
+  void quantize(const Kind& kind) {
     qz_scheme scheme = QZ_INIT(qz_scheme);
-    ASSERT_EQ(qz_scheme_preset(preset, &scheme), QZ_STATUS_OK) << qz_last_error();
-    const std::string dir = place_.root() + "/" + preset;
+    ASSERT_EQ(qz_scheme_preset(kind.scheme, &scheme), QZ_STATUS_OK) << qz_last_error();
+    const std::string dir = place_.root() + "/" + kind.scheme;
     qz_run_options run = QZ_INIT(qz_run_options);
-    run.format = format;
+    run.format = kind.format;
     run.stream_to = dir.c_str();
     qz_model* made = nullptr;
     ASSERT_EQ(qz_rtn_run(original_.get(), &scheme, &run, &made), QZ_STATUS_OK) << qz_last_error();
@@ -283,18 +297,22 @@ TEST_F(Mutants, AreAcceptedOrRefused) {
   EXPECT_LT(accepted, mutant_count / 2);
 }
 
-// The same of one container, as many again.
-TEST_F(Mutants, OfGguf) {
-  uint64_t accepted = 0;
-  for (uint64_t i = 1; i <= mutant_count && !HasFailure(); ++i) {
-    SCOPED_TRACE("mutant " + std::to_string(i));
-    Mutator random(i);
-    accepted += file(&random, bases_.back(), "model.gguf");
+// The same of the weights and the configuration of each format.
+TEST_F(Mutants, OfEachFormat) {
+  for (size_t k = 0; k < std::size(kKinds); ++k) {
+    const Base& base = bases_[k + 1];  // behind the shards
+    uint64_t accepted = 0;
+    for (uint64_t i = 1; i <= mutants_of_format && !HasFailure(); ++i) {
+      SCOPED_TRACE(std::string(kKinds[k].scheme) + " " + std::to_string(i));
+      Mutator random(i);
+      const bool gguf = kKinds[k].format == QZ_FORMAT_GGUF;
+      accepted += file(&random, base, gguf ? "model.gguf" : random.one_in(3) ? "config.json" : kSingle);
+    }
+    std::printf("mutants of %s: %llu, of which %llu accepted\n", kKinds[k].scheme,
+                static_cast<unsigned long long>(mutants_of_format), static_cast<unsigned long long>(accepted));
+    EXPECT_GT(accepted, mutants_of_format / 50);
+    EXPECT_LT(accepted, mutants_of_format * 3 / 4);
   }
-  std::printf("mutants of GGUF: %llu, of which %llu accepted\n", static_cast<unsigned long long>(mutant_count),
-              static_cast<unsigned long long>(accepted));
-  EXPECT_GT(accepted, mutant_count / 50);
-  EXPECT_LT(accepted, mutant_count * 3 / 4);
 }
 
 }  // namespace
@@ -303,6 +321,7 @@ TEST_F(Mutants, OfGguf) {
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
   if (argc > 1) hostile::mutant_count = std::strtoull(argv[1], nullptr, 10);
+  hostile::mutants_of_format = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : hostile::mutant_count;
 #ifndef __SANITIZE_ADDRESS__
   const struct rlimit two_gib = {uint64_t{2} << 30, uint64_t{2} << 30};
   if (::setrlimit(RLIMIT_AS, &two_gib) != 0) return 1;
