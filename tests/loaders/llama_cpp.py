@@ -1,17 +1,10 @@
 """Does llama.cpp load the GGUF files that libqz writes, and compute the same? llama_cpp.py SOURCE BUILD [model directory ...]
 
-SOURCE: llama.cpp, as vendor/llama.cpp of the llama-cpp-python source package (pip download --no-deps --no-binary :all: llama-cpp-python).
-BUILD: where its libraries are. What they were built with:
-
-    cmake -S SOURCE -B BUILD -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DGGML_NATIVE=OFF -DGGML_AVX2=ON \\
-          -DGGML_OPENMP=OFF -DGGML_LLAMAFILE=OFF -DGGML_CPU_REPACK=OFF -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TESTS=OFF \\
-          -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF
-    ninja -C BUILD llama
+SOURCE: llama.cpp as the llama-cpp-python source package has it. BUILD: where its libraries are. `./dev loaders gguf` gets and builds it.
 
 Each case quantizes the model, has llama.cpp evaluate it on text that the model wrote itself, and fails if the perplexities differ by
 more than 0.1 %. llama.cpp rounds the inputs of layers to 8 bits where weights are blocks, in parts of 32 or 256: logits differ by a few
-hundredths for that reason alone,
-"kept", where one layer is in blocks, shows how much.
+hundredths for that reason alone; "kept", where one layer is in blocks, shows how much.
 """
 import os
 import pathlib
