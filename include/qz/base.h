@@ -126,7 +126,8 @@ enum {
   QZ_FORMAT_BITSANDBYTES = 6, /* NF4, FP4, LLM.int8() as transformers saves them */
   QZ_FORMAT_HQQ = 7,          /* integers with float zero points */
   QZ_FORMAT_PLAIN = 8,        /* 16- or 32-bit safetensors, nothing quantized */
-  QZ_FORMAT_GGUF = 9          /* llama.cpp's files, with block codes */
+  QZ_FORMAT_GGUF = 9,         /* llama.cpp's files, with block codes */
+  QZ_FORMAT_EETQ = 10         /* int8 rows in the order of EETQ's kernels for sm75 to sm89 */
 };
 
 /* DLPack device codes: kind 1 = CPU. Frozen layout. */

@@ -58,6 +58,7 @@ QZ_SAME(QZ_FORMAT_AWQ, FormatId::kAwq);
 QZ_SAME(QZ_FORMAT_BITSANDBYTES, FormatId::kBitsandbytes);
 QZ_SAME(QZ_FORMAT_HQQ, FormatId::kHqq);
 QZ_SAME(QZ_FORMAT_GGUF, FormatId::kGguf);
+QZ_SAME(QZ_FORMAT_EETQ, FormatId::kEetq);
 QZ_SAME(QZ_FORMAT_PLAIN, FormatId::kPlain);
 QZ_SAME(QZ_ORDER_NONE, Order::kNone);
 QZ_SAME(QZ_ORDER_STATIC, Order::kStatic);

@@ -27,6 +27,7 @@ enum class FormatId : int32_t {
   kHqq = 7,
   kPlain = 8,
   kGguf = 9,
+  kEetq = 10,
 };
 
 struct PartSpec {         // one tensor of one module

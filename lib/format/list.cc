@@ -1,6 +1,7 @@
 #include "format/awq.h"
 #include "format/bitsandbytes.h"
 #include "format/compressed.h"
+#include "format/eetq.h"
 #include "format/fields.h"
 #include "format/format.h"
 #include "format/gguf.h"
@@ -17,7 +18,8 @@ const std::vector<Format>& formats() {
                                             awq_format(),
                                             bitsandbytes_format(),
                                             hqq_format(),
-                                            gguf_format()};
+                                            gguf_format(),
+                                            eetq_format()};
   return table;
 }
 

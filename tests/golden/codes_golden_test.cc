@@ -33,6 +33,7 @@ constexpr Golden kFiles[] = {
     {"hqq-3bit-g64-axis1", FormatId::kHqq, 64, 128, "w3g64f", false},
     {"hqq-2bit-g32-axis1", FormatId::kHqq, 64, 128, "w2g32f", false},
     {"hqq-8bit-g128-axis1", FormatId::kHqq, 32, 128, "w8g128f", false},
+    {"eetq-int8", FormatId::kEetq, 128, 192, "w8", false},
     {"ct-int-w8a8-channel", FormatId::kCompressed, 64, 128, "w8a8", false},
     {"ct-float-fp8-channel", FormatId::kCompressed, 64, 128, "fp8-a8", false},
 };

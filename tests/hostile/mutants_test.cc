@@ -36,12 +36,12 @@ constexpr char kArch[] =
  "position": "rope", "position_offset": 0, "mlp": "gated", "default_window": 0, "default_tied": false,
  "keys": {"hidden": "hidden_size", "norm_eps": "rms_norm_eps", "head_dim": "head_dim"}})";
 
-// One block, 32 wide, every layer with random weights.
+// One block, 64 wide, every layer with random weights.
 ModelFiles tiny_model() {
   ModelFiles model;
   model.files["config.json"] = R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "dtype": "float16",
- "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
- "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 64, "max_position_embeddings": 128, "rms_norm_eps": 1e-06,
+ "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4,
+ "num_key_value_heads": 4, "head_dim": 16, "vocab_size": 64, "max_position_embeddings": 128, "rms_norm_eps": 1e-06,
  "hidden_act": "silu", "bos_token_id": 0, "eos_token_id": [1, 2], "tie_word_embeddings": false,
  "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}})";
   Mutator random(0);
@@ -54,17 +54,13 @@ ModelFiles tiny_model() {
     tensors.push_back(std::move(t));
   };
   const std::string block = "model.layers.0.";
-  add("model.embed_tokens", {64, 32});
-  for (const char* name : {"input_layernorm", "post_attention_layernorm"}) add(block + name, {32});
-  add(block + "self_attn.q_proj", {32, 32});
-  add(block + "self_attn.k_proj", {32, 32});
-  add(block + "self_attn.v_proj", {32, 32});
-  add(block + "self_attn.o_proj", {32, 32});
-  add(block + "mlp.gate_proj", {64, 32});
-  add(block + "mlp.up_proj", {64, 32});
-  add(block + "mlp.down_proj", {32, 64});
-  add("model.norm", {32});
-  add("lm_head", {64, 32});
+  add("model.embed_tokens", {64, 64});
+  for (const char* name : {"input_layernorm", "post_attention_layernorm"}) add(block + name, {64});
+  for (const char* name : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+                           "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"})
+    add(block + name, {64, 64});
+  add("model.norm", {64});
+  add("lm_head", {64, 64});
   model.files[kSingle] = make_safetensors(tensors);
   return model;
 }
@@ -84,6 +80,7 @@ constexpr Kind kKinds[] = {{"w4g32a", QZ_FORMAT_COMPRESSED},
                            {"nf4-dq", QZ_FORMAT_BITSANDBYTES},
                            {"llm-int8", QZ_FORMAT_BITSANDBYTES},
                            {"w4g32f", QZ_FORMAT_HQQ},
+                           {"w8", QZ_FORMAT_EETQ},
                            {"q4_0", QZ_FORMAT_GGUF}};
 
 class Mutants : public ::testing::Test {
@@ -104,7 +101,7 @@ class Mutants : public ::testing::Test {
   void save_in_shards() {
     qz_save_options options = QZ_INIT(qz_save_options);
     options.format = QZ_FORMAT_PLAIN;
-    options.shard_bytes = 16000;
+    options.shard_bytes = 32000;
     const std::string dir = place_.root() + "/shards";
     ASSERT_EQ(qz_model_save(original_.get(), dir.c_str(), &options), QZ_STATUS_OK) << qz_last_error();
     add_base(dir);

@@ -6,7 +6,7 @@ from .errors import InvalidArgument
 
 FORMATS = {"compressed-tensors": lib.QZ_FORMAT_COMPRESSED, "gptq": lib.QZ_FORMAT_GPTQ, "gptq_v2": lib.QZ_FORMAT_GPTQ_V2,
            "gptq_p": lib.QZ_FORMAT_GPTQ_PLANAR, "awq": lib.QZ_FORMAT_AWQ, "bitsandbytes": lib.QZ_FORMAT_BITSANDBYTES,
-           "hqq": lib.QZ_FORMAT_HQQ, "gguf": lib.QZ_FORMAT_GGUF, "plain": lib.QZ_FORMAT_PLAIN}
+           "hqq": lib.QZ_FORMAT_HQQ, "gguf": lib.QZ_FORMAT_GGUF, "eetq": lib.QZ_FORMAT_EETQ, "plain": lib.QZ_FORMAT_PLAIN}
 METHODS = {"default": lib.QZ_METHOD_DEFAULT, "keep": lib.QZ_METHOD_KEEP, "rtn": lib.QZ_METHOD_RTN, "gptq": lib.QZ_METHOD_GPTQ,
            "hqq": lib.QZ_METHOD_HQQ}
 TRANSFORMS = {"none": lib.QZ_TRANSFORM_NONE, "awq": lib.QZ_TRANSFORM_AWQ, "smoothquant": lib.QZ_TRANSFORM_SMOOTHQUANT}

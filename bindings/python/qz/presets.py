@@ -35,6 +35,7 @@ PRESETS = {
     "awq-w4": Preset("w4g128a", "rtn", "awq", 4 + 20 / 128, True, f"vLLM, {_HF} (GPTQModel)", "awq"),
     "awq-gptq-w4": Preset("w4g128a", "gptq", "awq", 4 + 20 / 128, True, f"vLLM, {_HF} (GPTQModel)", "awq"),
     "int8": Preset("w8", "rtn", "compressed-tensors", 8, False, f"vLLM, {_HF}"),
+    "eetq": Preset("w8", "rtn", "eetq", 8, False, f"{_HF} (EETQ, GPUs of sm75 to sm89)"),
     "w8a8": Preset("w8a8", "gptq", "compressed-tensors", 8, True, f"vLLM, {_HF}", "smoothquant"),
     "w8a8-static": Preset("w8a8s", "gptq", "compressed-tensors", 8, True, f"vLLM, {_HF}", "smoothquant"),
     "fp8": Preset("fp8-a8", "rtn", "compressed-tensors", 8, False, f"vLLM, {_HF}"),

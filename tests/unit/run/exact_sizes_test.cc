@@ -14,7 +14,7 @@ const char* const kSchemes[] = {"w2g16",  "w2row",   "w3g16",  "w3row",  "w4g16"
                                 "w4g64f", "w3g64f",  "w2g64f", "w8g64f", "w1g64f"};
 constexpr FormatId kFormats[] = {FormatId::kCompressed, FormatId::kGptq, FormatId::kGptqV2,
                                  FormatId::kGptqPlanar, FormatId::kAwq,  FormatId::kBitsandbytes,
-                                 FormatId::kHqq};
+                                 FormatId::kHqq,        FormatId::kEetq};
 
 std::vector<std::string> golden_names() {
   std::vector<std::string> names;

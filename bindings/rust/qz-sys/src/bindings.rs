@@ -73,6 +73,7 @@ pub const QZ_FORMAT_BITSANDBYTES: _bindgen_ty_7 = 6;
 pub const QZ_FORMAT_HQQ: _bindgen_ty_7 = 7;
 pub const QZ_FORMAT_PLAIN: _bindgen_ty_7 = 8;
 pub const QZ_FORMAT_GGUF: _bindgen_ty_7 = 9;
+pub const QZ_FORMAT_EETQ: _bindgen_ty_7 = 10;
 pub type _bindgen_ty_7 = ::std::os::raw::c_int;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
