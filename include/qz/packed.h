@@ -40,7 +40,8 @@ QZ_API qz_status qz_gemm_w4a16(const qz_tensor *x, const qz_packed *w, const qz_
 QZ_API qz_status qz_gemm_w8a16(const qz_tensor *x, const qz_packed *w, const qz_tensor *y, const qz_gemm_options *opts);
 /* The same for matrices whose scheme has inputs of 8 bits (w8a8, w8a8s, llm-int8): x is rounded as the scheme says, integers are
  * multiplied, their sums within a group are exact; LLM.int8()'s columns with a number of 6 or more in any row of x are not rounded (its
- * section 3.2), so that rows of one call depend on each other there. A row of x with a NaN or an infinity gives a row without a finite number. */
+ * section 3.2), so that rows of one call depend on each other there. A row of x with a NaN or an infinity gives a row without a finite
+ * number. */
 QZ_API qz_status qz_gemm_w8a8(const qz_tensor *x, const qz_packed *w, const qz_tensor *y, const qz_gemm_options *opts);
 QZ_API void qz_packed_free(qz_packed *p);
 
