@@ -160,6 +160,7 @@ Status Run::without_calibration() {
     if (modules_[i].method == Method::kKeep) continue;
     at("solve", std::max<int64_t>(0, model_.modules()[i].layer), 0);
     QZ_ASSIGN(const Matrix weight, model_.load_weight(i));
+    model_.will_need(i + 1, i + 2);
     QZ_TRY(solve(i, weight, nullptr, nullptr));
   }
   return {};
@@ -214,6 +215,11 @@ Status Run::stage(Block* current, const Block& original, const std::vector<Role>
 
 Status Run::block(int64_t layer) {
   QZ_ASSIGN(const Block original, load_block(model_, layer, Experts::kOnDemand));
+  // Experts are read one by one, and together may be more than the system keeps.
+  if (model_.config().moe.experts == 0) {
+    const auto [first, end] = model_.block_modules(layer + 1);
+    model_.will_need(first, end);
+  }
   Block current = original;
   const ModelConfig& config = model_.config();
   const int64_t width = current.o.cols, inner = current.mlp.down.cols;
