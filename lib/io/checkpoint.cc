@@ -205,6 +205,10 @@ Status Checkpoint::read_range(const TensorInfo& tensor, uint64_t first_byte, uin
   return file.read_at(tensor.offset + first_byte, dst, bytes);
 }
 
+void Checkpoint::will_need(const TensorInfo& tensor) const {
+  if (tensor.file < files_.size()) files_[tensor.file]->will_need(tensor.offset, tensor.bytes);
+}
+
 Result<std::vector<float>> Checkpoint::read_f32(const TensorInfo& tensor) const {
   const auto file = [&] { return tensor.file < files_.size() ? files_[tensor.file]->path().c_str() : ""; };
   if (!is_float(tensor.dtype))

@@ -32,6 +32,7 @@ class Checkpoint {
   const TensorInfo* find(std::string_view name) const;     // nullptr if there is none
   Status read(const TensorInfo& tensor, void* dst) const;  // tensor.bytes bytes; thread-safe
   Status read_range(const TensorInfo& tensor, uint64_t first_byte, uint64_t bytes, void* dst) const;
+  void will_need(const TensorInfo& tensor) const;  // File::will_need of all its bytes
   // float32, all elements; kUnsupported for a dtype that is not F32/F16/BF16; kBadFile names the first NaN or infinity.
   Result<std::vector<float>> read_f32(const TensorInfo& tensor) const;
   Status check_unchanged() const;  // every shard still is what it was at open

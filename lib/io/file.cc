@@ -59,6 +59,10 @@ Status File::read_at(uint64_t offset, void* dst, uint64_t bytes) const {
   return {};
 }
 
+void File::will_need(uint64_t offset, uint64_t bytes) const {
+  (void)::posix_fadvise(fd_, static_cast<off_t>(offset), static_cast<off_t>(bytes), POSIX_FADV_WILLNEED);
+}
+
 Status File::check_unchanged() const {
   struct stat s;
   if (::fstat(fd_, &s) != 0) return system_error("cannot examine", path_);

@@ -17,6 +17,8 @@ class File {
   const std::string& path() const { return path_; }
   // Exactly `bytes` bytes at `offset`; a short read says that the file changed. Thread-safe.
   Status read_at(uint64_t offset, void* dst, uint64_t bytes) const;
+  // A hint: these bytes will be read soon, so the system may fetch them meanwhile. Nothing to be seen if it does not.
+  void will_need(uint64_t offset, uint64_t bytes) const;
   // kIo if size, modification time or inode differ from those at open.
   Status check_unchanged() const;
 

@@ -1,4 +1,5 @@
 // Weights out of the checkpoint, dense or decoded.
+#include <algorithm>
 #include <cstring>
 
 #include "model/finite.h"
@@ -96,6 +97,13 @@ Result<std::vector<uint8_t>> Model::read_weight(size_t module, DType* dtype) con
   QZ_ASSIGN(std::vector<uint8_t> bytes, read_finite(*checkpoint_, *tensor));
   if (!m.transposed) return bytes;
   return transpose(bytes, m.cols, m.rows, dtype_bits(tensor->dtype) / 8);
+}
+
+void Model::will_need(size_t first, size_t end) const {
+  for (size_t i = first; i < std::min(end, modules_.size()); ++i) {
+    const TensorInfo* tensor = checkpoint_->find(modules_[i].name + ".weight");
+    if (tensor != nullptr) checkpoint_->will_need(*tensor);
+  }
 }
 
 Result<std::vector<float>> Model::load_bias(size_t module) const {

@@ -111,6 +111,9 @@ class Model {
   Result<Matrix> load_weight(size_t module) const;
   // The plain weight as stored, but [rows][cols] whatever the file's order; not of a module that is quantized.
   Result<std::vector<uint8_t>> read_weight(size_t module, DType* dtype) const;
+  // A hint that the weights of these modules, [first, end) of modules(), are read next, if they lie in plain tensors of
+  // their own: the disk works while the last ones are solved.
+  void will_need(size_t first, size_t end) const;
   // The bias, empty if the module has none.
   Result<std::vector<float>> load_bias(size_t module) const;
   // A tensor that is not a linear weight, in float32 (norms, embeddings): name without ".weight" + suffix; empty if

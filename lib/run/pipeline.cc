@@ -180,6 +180,7 @@ Status Run::round(size_t module) {
   if (modules_[module].method == Method::kKeep) return {};
   at("solve", std::max<int64_t>(0, model_.modules()[module].layer), 0);
   QZ_ASSIGN(const Matrix weight, model_.load_weight(module));
+  model_.will_need(module + 1, module + 2);
   return solve(module, weight, nullptr, nullptr);
 }
 
@@ -270,6 +271,11 @@ Status Run::transform(Block* block) {
 
 Status Run::block(int64_t layer) {
   QZ_ASSIGN(Block original, load_block(model_, layer, Experts::kOnDemand));
+  // Experts are read one by one, and together may be more than the system keeps.
+  if (model_.config().moe.experts == 0) {
+    const auto [first, end] = model_.block_modules(layer + 1);
+    model_.will_need(first, end);
+  }
   if (transforms_) QZ_TRY(transform(&original));
   Block current = original;
   const ModelConfig& config = model_.config();

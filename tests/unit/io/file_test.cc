@@ -23,6 +23,17 @@ TEST(File, ReadsAtOffsets) {
   EXPECT_TRUE((*file)->check_unchanged().ok());
 }
 
+TEST(File, HintsChangeNothing) {
+  TempDir dir;
+  const auto file = *File::open(dir.write("f", "0123456789"));
+  file->will_need(2, 4);
+  file->will_need(8, 1000);  // past the end
+  file->will_need(~uint64_t{0}, ~uint64_t{0});
+  char read[4] = {};
+  ASSERT_TRUE(file->read_at(2, read, sizeof read).ok());
+  EXPECT_EQ(std::string(read, sizeof read), "2345");
+}
+
 TEST(File, RefusesWhatIsNotARegularFile) {  // ST21: and does not hang on the FIFO
   const TempDir dir;
   ASSERT_EQ(::mkfifo((dir / "fifo").c_str(), 0600), 0);
