@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "backend/list.h"
 #include "base/context.h"
 #include "io/tokens.h"
 #include "kernels/low_bit.h"
@@ -20,6 +21,9 @@
 
 struct qz_context {
   std::shared_ptr<qz::Context> context;
+  std::string backend_dir;
+  mutable std::once_flag opening;
+  mutable qz::BackendList backends;  // read through qz::backends_of
 };
 struct qz_model {
   qz::ModelPtr model;
@@ -103,6 +107,9 @@ inline Status check_reserved(int64_t reserved, const char* name) {
 
 // Zero-terminated text into (buf, cap, need).
 Status copy_text(const std::string& text, char* buf, size_t cap, size_t* need);
+
+// Opened by the first call that needs them; never fails (device.cc).
+const BackendList& backends_of(const qz_context& context);
 
 // A Progress that calls the host's callback; an empty one if it is NULL.
 Progress make_progress(qz_progress_fn fn, void* user);

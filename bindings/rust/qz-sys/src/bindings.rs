@@ -517,12 +517,13 @@ pub struct qz_context_options {
     pub user: *mut ::std::os::raw::c_void,
     pub log: qz_log_fn,
     pub parallel: qz_parallel_fn,
+    pub backend_dir: *const ::std::os::raw::c_char,
 }
 #[test]
 fn bindgen_test_layout_qz_context_options() {
     assert_eq!(
         ::std::mem::size_of::<qz_context_options>(),
-        32usize,
+        40usize,
         concat!("Size of: ", stringify!(qz_context_options))
     );
     assert_eq!(
@@ -615,6 +616,23 @@ fn bindgen_test_layout_qz_context_options() {
         );
     }
     test_field_parallel();
+    fn test_field_backend_dir() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_context_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).backend_dir) as usize - ptr as usize
+            },
+            32usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_context_options),
+                "::",
+                stringify!(backend_dir)
+            )
+        );
+    }
+    test_field_backend_dir();
 }
 extern "C" {
     pub fn qz_context_create(
