@@ -1,6 +1,7 @@
 // The toys of tests/abi/backend1, compiled with the headers of the first interface.
 #include "backend/plugin.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -98,6 +99,21 @@ TEST(Backend, WhatDoesNotOpenSaysWhy) {
     EXPECT_EQ(status.text().find('\n'), std::string::npos) << status.text();
     EXPECT_LT(status.text().size(), 1000u) << c.toy;
   }
+}
+
+TEST(Backend, CudaSaysWhyItIsNotUsed) {
+#ifdef QZ_CUDA_PLUGIN
+  void* driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  const auto opened = Backend::open(QZ_CUDA_PLUGIN, {});
+  if (driver) {
+    EXPECT_TRUE(opened.ok() || opened.status().code() == Code::kDevice) << opened.status().text();
+  } else {
+    EXPECT_EQ(opened.status().code(), Code::kDevice);
+    EXPECT_EQ(opened.status().text(), QZ_CUDA_PLUGIN ": no driver: libcuda.so.1 is not there");
+  }
+#else
+  GTEST_SKIP() << "libqz_cuda.so was not built: there is no CUDA compiler";
+#endif
 }
 
 }  // namespace
