@@ -23,7 +23,10 @@ cudart=$(find "$toolkit/" -name libcudart_static.a | head -1)
 headers=$(dirname "$(find "$toolkit/" -name cuda_runtime_api.h | head -1)")
 # torch brings its own cuBLASLt; wherever it is, the loader has to find it.
 cublas=$(find / -xdev \( -name 'libcublasLt.so.13' -o -name 'libcublasLt.so.12' \) 2>/dev/null | sort -V | tail -1 || true)
-if [[ $cublas ]]; then export LD_LIBRARY_PATH=$(dirname "$cublas")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}; fi
+if [[ $cublas ]]; then
+  LD_LIBRARY_PATH=$(dirname "$cublas")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  export LD_LIBRARY_PATH
+fi
 
 arch=90a
 if [[ ! $dry ]]; then
