@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "api/device_matrix.h"
 #include "backend/list.h"
 #include "base/context.h"
 #include "io/tokens.h"
@@ -42,6 +43,7 @@ struct qz_packed {
   qz::Parts exported;  // what the last qz_packed_export handed out views of
   mutable std::mutex tiling;
   mutable std::optional<qz::TiledWeights> tiles;  // made by the first product, under `tiling`
+  std::unique_ptr<qz::DeviceMatrix> device;       // else on the CPU; `matrix` then holds no codes
 };
 struct qz_session {
   std::unique_ptr<qz::Session> session;
