@@ -34,6 +34,9 @@ typedef struct qz_context_options {
   void *user;              /* given to every hook */
   qz_log_fn log;           /* NULL = silent */
   qz_parallel_fn parallel; /* NULL = libqz's own threads */
+  /* Where backends (libqz_*.so, docs/backends.md) are looked for after the folder that libqz was loaded from; NULL = what the
+   * environment variable QZ_BACKEND_DIR says. Copied. */
+  const char *backend_dir;
 } qz_context_options;
 
 /* opts may be NULL. */

@@ -27,14 +27,14 @@ typedef struct qz_memory_usage {
   uint64_t device;              /* of all NVIDIA GPUs, by all processes */
 } qz_memory_usage;
 
-/* At least 1: the CPU is device 0; NVIDIA GPUs follow. */
+/* At least 1: the CPU is device 0; NVIDIA GPUs follow, then what backends (docs/backends.md) list beyond them. */
 QZ_API size_t qz_device_count(const qz_context *ctx);
 /* out->struct_size says how much room there is. */
 QZ_API qz_status qz_device_get(const qz_context *ctx, size_t i, qz_device_info *out);
 /* Bytes per second that the CPU, device 0, reads from memory. Takes about a second and 256 MiB. Others: QZ_STATUS_UNSUPPORTED. */
 QZ_API qz_status qz_device_measure(const qz_context *ctx, size_t i, uint64_t *bandwidth);
-/* Everything in words, as JSON: {"devices": [...], "missing": [{"what", "why", "get"}], "known_gpus": [...]}. Zero-terminated; *need with
- * the zero. */
+/* Everything in words, as JSON: {"devices": [...], "missing": [{"what", "why", "get"}], "known_gpus": [...]}. A backend that does not open
+ * is missing, with the reason. Zero-terminated; *need with the zero. */
 QZ_API qz_status qz_device_to_json(const qz_context *ctx, char *buf, size_t cap, size_t *need);
 /* A monitor may call it as often as it likes: about 50 microseconds without a GPU. */
 QZ_API qz_status qz_device_usage(const qz_context *ctx, qz_memory_usage *out);

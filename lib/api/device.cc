@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <set>
+
 #include "api/handles.h"
 #include "estimate/devices.h"
 #include "estimate/host.h"
@@ -12,7 +15,49 @@ void copy_name(const std::string& from, char (&to)[n]) {
   std::memcpy(to, from.data(), std::min(from.size(), n - 1));
 }
 
-DeviceReport devices_of(const qz_context* ctx) { return read_devices(*ctx->context, gemm_engine()); }
+// A device that a backend lists and NVML does not.
+DeviceInfo listed_device(const qz_device_info& info, const Backend& backend) {
+  constexpr std::string_view kNames[] = {"int4", "int8", "bf16", "fp8", "fp4"};
+  DeviceInfo d;
+  d.kind = info.device.kind;
+  d.index = info.device.index;
+  d.units = info.units;
+  d.name = info.name;
+  d.arch = info.arch;
+  d.memory_total = info.memory_total;
+  d.memory_free = info.memory_free;
+  d.bandwidth = info.bandwidth;
+  const int32_t cells[] = {info.int4, info.int8, info.bf16, info.fp8, info.fp4};
+  for (size_t i = 0; i < std::size(cells); i++)
+    d.abilities.push_back({kNames[i], static_cast<Support>(std::clamp(cells[i], -1, 1)), "", backend.name()});
+  return d;
+}
+
+std::string backend_note(const qz_device_info& info, const Backend& backend) {
+  return "backend " + backend.name() + " (" + backend.file() + (backend.computes() ? "" : ", lists only") +
+         ") calls it device " + std::to_string(info.device.index);
+}
+
+DeviceReport devices_of(const qz_context* ctx) {
+  DeviceReport report = read_devices(*ctx->context, gemm_engine());
+  const BackendList& list = backends_of(*ctx);
+  for (const auto& backend : list.backends) {
+    std::set<size_t>
+        told;  // NVML and CUDA number cards in orders of their own: the name tells, the next free one of it
+    for (const qz_device_info& info : backend->devices()) {
+      size_t i = 0;
+      const auto same = [&](const DeviceInfo& d) { return d.kind == info.device.kind && d.name == info.name; };
+      while (i < report.devices.size() && (!same(report.devices[i]) || told.contains(i))) i++;
+      if (i == report.devices.size()) report.devices.push_back(listed_device(info, *backend));
+      told.insert(i);
+      report.devices[i].notes.push_back(backend_note(info, *backend));
+    }
+  }
+  for (const FailedBackend& failed : list.failed)
+    report.missing.push_back({"backend " + failed.file.substr(failed.file.rfind('/') + 1), failed.why.text(),
+                              "docs/backends.md says what it needs"});
+  return report;
+}
 
 qz_device_info info_of(const DeviceInfo& d) {
   qz_device_info info = {};
@@ -30,6 +75,17 @@ qz_device_info info_of(const DeviceInfo& d) {
 }
 
 }  // namespace
+
+const BackendList& backends_of(const qz_context& context) {
+  std::call_once(context.opening, [&context] {
+    const Context& c = *context.context;
+    Backend::LogSink log;
+    if (c.log_sink) log = [sink = c.log_sink](int32_t level, const std::string& text) { sink(LogLevel{level}, text); };
+    context.backends = open_backends({{own_folder(), false}, {context.backend_dir, true}}, log);
+  });
+  return context.backends;
+}
+
 }  // namespace qz
 
 using qz::Code;
@@ -42,7 +98,7 @@ size_t qz_device_count(const qz_context* ctx) {
   size_t count = 0;
   if (ctx)
     static_cast<void>(qz::guard("qz_device_count", [&]() -> Status {
-      count = 1 + qz::read_nvml().gpus.size();
+      count = qz::devices_of(ctx).devices.size();
       return {};
     }));
   return count;

@@ -147,7 +147,6 @@ Status product(const qz_tensor* x, const qz_packed* w, const qz_tensor* y, const
   QZ_TRY(require(w, "w"));
   qz_gemm_options o;
   QZ_TRY(copy_options(options, "qz_gemm_options", &o));
-  if (o.stream) return error(Code::kInvalidArgument, "opts.stream: must be NULL on the CPU");
   if (o.allow_int8_activations != 0 && o.allow_int8_activations != 1)
     return error(Code::kInvalidArgument, "opts.allow_int8_activations: is %d, expected 0 or 1",
                  o.allow_int8_activations);
@@ -157,6 +156,14 @@ Status product(const qz_tensor* x, const qz_packed* w, const qz_tensor* y, const
   const bool narrow = kind == Product::kW4A16;
   if (kind != Product::kW8A8 && (bits <= 4) != narrow)
     return error(Code::kUnsupported, "the codes of w have %d bits: use qz_gemm_%s", bits, narrow ? "w8a16" : "w4a16");
+  if (w->device) {
+    if (kind == Product::kW8A8) return error(Code::kUnsupported, "w: on a device, where inputs stay floats");
+    if (o.allow_int8_activations) return error(Code::kUnsupported, "opts.allow_int8_activations: not on a device");
+    return w->device->multiply({x, y, o.bias}, o.stream, o.workspace, o.workspace_bytes);
+  }
+  if (o.stream) return error(Code::kInvalidArgument, "opts.stream: must be NULL on the CPU");
+  if (o.workspace || o.workspace_bytes)
+    return error(Code::kInvalidArgument, "opts.workspace: must be NULL and 0 on the CPU");
   QZ_ASSIGN(const RowMajor in, row_major(x, "x", q.cols, true));
   QZ_ASSIGN(RowMajor out, row_major(y, "y", q.rows, false));
   if (in.rows != out.rows)
@@ -194,6 +201,22 @@ qz_status qz_gemm_w8a16(const qz_tensor* x, const qz_packed* w, const qz_tensor*
 
 qz_status qz_gemm_w8a8(const qz_tensor* x, const qz_packed* w, const qz_tensor* y, const qz_gemm_options* opts) {
   return qz::guard("qz_gemm_w8a8", [&] { return qz::product(x, w, y, opts, qz::Product::kW8A8); });
+}
+
+qz_status qz_gemm_workspace(const qz_tensor* x, const qz_packed* w, const qz_tensor* y, const qz_gemm_options* opts,
+                            uint64_t* bytes) {
+  return qz::guard("qz_gemm_workspace", [&]() -> qz::Status {
+    QZ_TRY(qz::require(bytes, "bytes"));
+    QZ_TRY(qz::require(w, "w"));
+    qz_gemm_options o;
+    QZ_TRY(qz::copy_options(opts, "qz_gemm_options", &o));
+    uint64_t need = 0;
+    if (w->device) {
+      QZ_ASSIGN(need, w->device->workspace({x, y, o.bias}));
+    }
+    *bytes = need;
+    return {};
+  });
 }
 
 }  // extern "C"

@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 
+#include "api/device_matrix.h"
+#include "backend/list.h"
 #include "base/context.h"
 #include "io/tokens.h"
 #include "kernels/low_bit.h"
@@ -20,6 +22,9 @@
 
 struct qz_context {
   std::shared_ptr<qz::Context> context;
+  std::string backend_dir;
+  mutable std::once_flag opening;
+  mutable qz::BackendList backends;  // read through qz::backends_of
 };
 struct qz_model {
   qz::ModelPtr model;
@@ -38,6 +43,7 @@ struct qz_packed {
   qz::Parts exported;  // what the last qz_packed_export handed out views of
   mutable std::mutex tiling;
   mutable std::optional<qz::TiledWeights> tiles;  // made by the first product, under `tiling`
+  std::unique_ptr<qz::DeviceMatrix> device;       // else on the CPU; `matrix` then holds no codes
 };
 struct qz_session {
   std::unique_ptr<qz::Session> session;
@@ -103,6 +109,9 @@ inline Status check_reserved(int64_t reserved, const char* name) {
 
 // Zero-terminated text into (buf, cap, need).
 Status copy_text(const std::string& text, char* buf, size_t cap, size_t* need);
+
+// Opened by the first call that needs them; never fails (device.cc).
+const BackendList& backends_of(const qz_context& context);
 
 // A Progress that calls the host's callback; an empty one if it is NULL.
 Progress make_progress(qz_progress_fn fn, void* user);

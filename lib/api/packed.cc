@@ -96,6 +96,10 @@ Result<QMatrix> quantize(const ContextPtr& context, const Matrix& w, const qz_ru
   return std::move(solved.q);
 }
 
+Status on_cpu(const qz_packed& p) {
+  return p.device ? error(Code::kUnsupported, "p is on a device: take the matrix that it was made from") : Status();
+}
+
 }  // namespace
 }  // namespace qz
 
@@ -116,7 +120,7 @@ qz_status qz_packed_quantize(const qz_context* ctx, const qz_tensor* w, const qz
     QZ_TRY(qz::copy_options(rule, "qz_rule", &r));
     QZ_ASSIGN(const qz::Matrix weight, qz::matrix_from(*w, "w"));
     QZ_ASSIGN(qz::QMatrix q, qz::quantize(ctx->context, weight, r, hessian));
-    *out = new qz_packed{ctx->context, std::move(q), {}, {}, {}};
+    *out = new qz_packed{ctx->context, std::move(q), {}, {}, {}, {}};
     return {};
   });
 }
@@ -141,7 +145,7 @@ qz_status qz_packed_import(const qz_context* ctx, qz_format format, const qz_sch
       all.push_back(std::move(part));
     }
     QZ_ASSIGN(qz::QMatrix q, f->decode(all, stored, rows, cols));
-    *out = new qz_packed{ctx->context, std::move(q), {}, {}, {}};
+    *out = new qz_packed{ctx->context, std::move(q), {}, {}, {}, {}};
     return {};
   });
 }
@@ -150,6 +154,7 @@ qz_status qz_packed_export(qz_packed* p, qz_format format, qz_part* parts, size_
   return qz::guard("qz_packed_export", [&]() -> Status {
     QZ_TRY(qz::require(p, "p"));
     QZ_TRY(qz::require(count, "count"));
+    QZ_TRY(qz::on_cpu(*p));
     QZ_ASSIGN(const qz::Format* f, qz::format_from(format));
     qz::QMatrix q = p->matrix;
     q.scheme.scale = f->scale_dtype(q.scheme.scale);
@@ -188,6 +193,7 @@ qz_status qz_packed_export(qz_packed* p, qz_format format, qz_part* parts, size_
 qz_status qz_packed_dequantize(const qz_packed* p, const qz_tensor* w) {
   return qz::guard("qz_packed_dequantize", [&]() -> Status {
     QZ_TRY(qz::require(p, "p"));
+    QZ_TRY(qz::on_cpu(*p));
     QZ_TRY(qz::check_tensor(w, 2, "w"));
     if (w->dtype != QZ_DTYPE_F32) return error(Code::kInvalidArgument, "w: must be F32");
     const qz::QMatrix& q = p->matrix;
@@ -201,6 +207,22 @@ qz_status qz_packed_dequantize(const qz_packed* p, const qz_tensor* w) {
       for (int64_t c = 0; c < q.cols; c++)
         static_cast<float*>(w->data)[r * w->stride[0] + c * w->stride[1]] = row[static_cast<size_t>(c)];
     }
+    return {};
+  });
+}
+
+qz_status qz_packed_to_device(const qz_context* ctx, const qz_packed* p, qz_device device, qz_packed** out) {
+  return qz::guard("qz_packed_to_device", [&]() -> Status {
+    QZ_TRY(qz::require(out, "out"));
+    *out = nullptr;
+    QZ_TRY(qz::require(ctx, "ctx"));
+    QZ_TRY(qz::require(p, "p"));
+    QZ_TRY(qz::on_cpu(*p));
+    QZ_ASSIGN(auto there, qz::DeviceMatrix::make(*ctx->context, qz::backends_of(*ctx), device, p->matrix));
+    qz::QMatrix shape;
+    shape.rows = p->matrix.rows, shape.cols = p->matrix.cols;
+    shape.scheme = p->matrix.scheme;
+    *out = new qz_packed{ctx->context, std::move(shape), {}, {}, {}, std::move(there)};
     return {};
   });
 }

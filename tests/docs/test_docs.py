@@ -64,7 +64,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_named_files_exist(page):
-    for name in re.findall(r"`((?:lib|include|tests|tools|docs|cmake|examples|bindings|bench)/[\w./-]+\.\w+)`", page.read_text()):
+    for name in re.findall(r"`((?:lib|cuda|include|tests|tools|docs|cmake|examples|bindings|bench)/[\w./-]+\.\w+)`", page.read_text()):
         assert (ROOT / name).exists(), name
 
 

@@ -518,12 +518,13 @@ pub struct qz_context_options {
     pub user: *mut ::std::os::raw::c_void,
     pub log: qz_log_fn,
     pub parallel: qz_parallel_fn,
+    pub backend_dir: *const ::std::os::raw::c_char,
 }
 #[test]
 fn bindgen_test_layout_qz_context_options() {
     assert_eq!(
         ::std::mem::size_of::<qz_context_options>(),
-        32usize,
+        40usize,
         concat!("Size of: ", stringify!(qz_context_options))
     );
     assert_eq!(
@@ -616,6 +617,23 @@ fn bindgen_test_layout_qz_context_options() {
         );
     }
     test_field_parallel();
+    fn test_field_backend_dir() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_context_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).backend_dir) as usize - ptr as usize
+            },
+            32usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_context_options),
+                "::",
+                stringify!(backend_dir)
+            )
+        );
+    }
+    test_field_backend_dir();
 }
 extern "C" {
     pub fn qz_context_create(
@@ -5107,6 +5125,14 @@ extern "C" {
 extern "C" {
     pub fn qz_packed_dequantize(p: *const qz_packed, w: *const qz_tensor) -> qz_status;
 }
+extern "C" {
+    pub fn qz_packed_to_device(
+        ctx: *const qz_context,
+        p: *const qz_packed,
+        device: qz_device,
+        out: *mut *mut qz_packed,
+    ) -> qz_status;
+}
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_gemm_options {
@@ -5114,12 +5140,14 @@ pub struct qz_gemm_options {
     pub allow_int8_activations: i32,
     pub stream: *mut ::std::os::raw::c_void,
     pub bias: *const qz_tensor,
+    pub workspace: *mut ::std::os::raw::c_void,
+    pub workspace_bytes: u64,
 }
 #[test]
 fn bindgen_test_layout_qz_gemm_options() {
     assert_eq!(
         ::std::mem::size_of::<qz_gemm_options>(),
-        24usize,
+        40usize,
         concat!("Size of: ", stringify!(qz_gemm_options))
     );
     assert_eq!(
@@ -5195,6 +5223,40 @@ fn bindgen_test_layout_qz_gemm_options() {
         );
     }
     test_field_bias();
+    fn test_field_workspace() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_gemm_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).workspace) as usize - ptr as usize
+            },
+            24usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_gemm_options),
+                "::",
+                stringify!(workspace)
+            )
+        );
+    }
+    test_field_workspace();
+    fn test_field_workspace_bytes() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_gemm_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).workspace_bytes) as usize - ptr as usize
+            },
+            32usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_gemm_options),
+                "::",
+                stringify!(workspace_bytes)
+            )
+        );
+    }
+    test_field_workspace_bytes();
 }
 extern "C" {
     pub fn qz_gemm_w4a16(
@@ -5218,6 +5280,15 @@ extern "C" {
         w: *const qz_packed,
         y: *const qz_tensor,
         opts: *const qz_gemm_options,
+    ) -> qz_status;
+}
+extern "C" {
+    pub fn qz_gemm_workspace(
+        x: *const qz_tensor,
+        w: *const qz_packed,
+        y: *const qz_tensor,
+        opts: *const qz_gemm_options,
+        bytes: *mut u64,
     ) -> qz_status;
 }
 extern "C" {

@@ -1,0 +1,62 @@
+// What a kernel is told, and its launchers. The launchers are in the .cu files; tests/cuda has others that run the same
+// bodies on the host.
+#pragma once
+#include <cstdint>
+
+namespace qz::cuda {
+
+enum class Float : int32_t { kF32 = 1, kF16 = 2, kBF16 = 3 };  // equals qz_dtype
+constexpr int64_t float_bytes(Float f) { return f == Float::kF32 ? 4 : 2; }
+
+// A matrix in bricks (packed/layout.h) in device memory.
+struct Weights {
+  const uint32_t* codes;
+  const void* scales;    // of `scale`, [stripes][groups][64]
+  const uint8_t* zeros;  // nullptr: `zero` everywhere
+  int32_t rows, cols, groups;
+  int32_t group;  // columns; 0: the row
+  int32_t zero;
+  Float scale;
+};
+
+// out[r][c] for the rows of `stripes` stripes from `first_stripe`; out points at the first of them.
+struct DequantizeArgs {
+  Weights w;
+  void* out;
+  int64_t stride;  // of out's rows, in elements
+  Float type;
+  int32_t first_stripe, stripes;
+};
+
+// y = x w^T + bias for up to 16 tokens.
+struct StreamArgs {
+  Weights w;
+  const uint16_t* x;  // [m][cols] of `type`, rows at multiples of 8 elements
+  void* y;            // [m][rows] of `y_type`
+  const float* bias;  // [rows] or nullptr
+  float* partial;     // [stripes][splits][tokens][64]; unused when splits is 1
+  uint32_t* arrived;  // [stripes], zero before and after
+  int64_t x_stride, y_stride;
+  int32_t m, splits;
+  Float type, y_type;
+};
+
+constexpr int32_t kStreamWarps = 8;    // of a block
+constexpr int32_t kStreamTokens = 16;  // at most
+
+// y = sums + bias, rounded to y_type.
+struct FinishArgs {
+  const float* sums;  // [m][rows]
+  const float* bias;  // [rows]
+  void* y;
+  int64_t y_stride;
+  int32_t m, rows;
+  Float y_type;
+};
+
+// 0, or a cudaError_t. They only enqueue.
+int launch_dequantize(const DequantizeArgs& args, void* stream);
+int launch_stream(const StreamArgs& args, void* stream);
+int launch_finish(const FinishArgs& args, void* stream);
+
+}  // namespace qz::cuda

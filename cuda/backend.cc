@@ -1,0 +1,228 @@
+// libqz_cuda.so: the table of qz/backend.h.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "packed/layout.h"
+#include "plan.h"
+#include "request.h"
+#include "runtime.h"
+
+namespace qz::cuda {
+namespace {
+
+constexpr int32_t kCpuKind = 1, kCudaKind = 2;  // DLPack
+
+struct Backend {
+  const qz_host_api* host;
+  std::vector<Facts> devices;
+
+  qz_status answer(const Outcome& outcome) const {
+    return outcome.ok() ? QZ_STATUS_OK : host->fail(host->host, outcome.status, outcome.words.c_str());
+  }
+  bool has(int32_t index) const { return index >= 0 && static_cast<size_t>(index) < devices.size(); }
+};
+
+const Backend& of(void* self) { return *static_cast<const Backend*>(self); }
+
+Outcome no_device(int32_t index) { return {QZ_STATUS_INVALID_ARGUMENT, "there is no GPU " + std::to_string(index)}; }
+
+// Runs f() and turns what must not leave through C into a status.
+template <class F>
+qz_status guarded(void* self, F&& f) noexcept {
+  try {
+    return of(self).answer(f());
+  } catch (const std::bad_alloc&) {
+    return QZ_STATUS_OUT_OF_MEMORY;
+  } catch (...) {
+    return QZ_STATUS_INTERNAL;
+  }
+}
+
+uint64_t bytes_of(const qz_tensor& t) {
+  uint64_t n = t.dtype == QZ_DTYPE_I64                                                          ? 8
+               : t.dtype == QZ_DTYPE_F32 || t.dtype == QZ_DTYPE_I32                             ? 4
+               : t.dtype == QZ_DTYPE_F16 || t.dtype == QZ_DTYPE_BF16 || t.dtype == QZ_DTYPE_I16 ? 2
+                                                                                                : 1;
+  for (int32_t i = 0; i < t.ndim; ++i) n *= static_cast<uint64_t>(t.shape[i]);
+  return n;
+}
+
+Outcome copy_tensor(const Backend& b, void* stream, const qz_tensor& to, const qz_tensor& from) {
+  if (to.dtype != from.dtype || bytes_of(to) != bytes_of(from))
+    return {QZ_STATUS_INVALID_ARGUMENT, "a copy between tensors of different types or sizes"};
+  const bool reads = from.device.kind == kCudaKind, writes = to.device.kind == kCudaKind;
+  if ((!reads && from.device.kind != kCpuKind) || (!writes && to.device.kind != kCpuKind) || (!reads && !writes) ||
+      (reads && writes && to.device.index != from.device.index))
+    return {QZ_STATUS_INVALID_ARGUMENT, "a copy that is not between the host and one GPU"};
+  const int32_t index = reads ? from.device.index : to.device.index;
+  if (!b.has(index)) return no_device(index);
+  return copy(index, stream, to.data, from.data, bytes_of(to));
+}
+
+Outcome run_dequantize(const Request& r, void* stream) {
+  const DequantizeArgs args = {r.w, r.out, r.out_stride, r.out_type, 0, static_cast<int32_t>(bricks_of(r.w.rows))};
+  return launched(launch_dequantize(args, stream), "dequantize");
+}
+
+Outcome run_stream(const Request& r, void* stream, int32_t splits, char* workspace) {
+  StreamArgs a = {};
+  a.w = r.w;
+  a.x = r.x, a.y = r.y, a.bias = r.bias;
+  a.arrived = reinterpret_cast<uint32_t*>(workspace);
+  a.partial = splits > 1 ? reinterpret_cast<float*>(workspace + kCounterBytes) : nullptr;
+  a.x_stride = r.x_stride, a.y_stride = r.y_stride;
+  a.m = r.m, a.splits = splits;
+  a.type = r.type, a.y_type = r.y_type;
+  return launched(launch_stream(a, stream), "product for few tokens");
+}
+
+// Slice after slice: dequantized into the cache, then multiplied by cuBLASLt.
+Outcome run_dense(const Request& r, void* stream, char* workspace) {
+  const DenseSpace space = dense_workspace(r.w.rows, r.w.cols, r.m, r.bias != nullptr);
+  const int64_t slice = dense_slice(r.w.rows, r.w.cols);
+  for (int64_t first = 0; first < r.w.rows; first += slice) {
+    const auto rows = static_cast<int32_t>(std::min<int64_t>(slice, r.w.rows - first));
+    const DequantizeArgs expand = {r.w,
+                                   workspace + space.weights,
+                                   dense_stride(r.w.cols),
+                                   r.type,
+                                   static_cast<int32_t>(first / kBrickSide),
+                                   static_cast<int32_t>(bricks_of(rows))};
+    QZ_CUDA_TRY(launched(launch_dequantize(expand, stream), "dequantize"));
+    void* y = static_cast<char*>(r.y) + first * float_bytes(r.y_type);
+    DenseArgs d = {};
+    d.w = expand.out, d.x = r.x;
+    d.y = r.bias ? workspace + space.sums : y;
+    d.w_stride = expand.stride, d.x_stride = r.x_stride, d.y_stride = r.bias ? rows : r.y_stride;
+    d.m = r.m, d.rows = rows, d.cols = r.w.cols;
+    d.type = r.type, d.y_type = r.bias ? Float::kF32 : r.y_type;
+    d.workspace = workspace + space.library;
+    d.workspace_bytes = kLibraryBytes;
+    QZ_CUDA_TRY(dense_product(r.device, stream, d));
+    if (!r.bias) continue;
+    const FinishArgs finish = {static_cast<const float*>(d.y), r.bias + first, y, r.y_stride, r.m, rows, r.y_type};
+    QZ_CUDA_TRY(launched(launch_finish(finish, stream), "bias"));
+  }
+  return {};
+}
+
+uint64_t workspace_of(const Backend& b, const qz_op& op, const Request& r) {
+  if (op.kind != QZ_OP_GEMM) return 0;
+  if (kernel_for(r.m) == Kernel::kDense) return dense_workspace(r.w.rows, r.w.cols, r.m, r.bias != nullptr).total;
+  const int32_t units = b.devices[static_cast<size_t>(r.device)].multiprocessors;
+  return stream_workspace(r.w.rows, r.m, stream_splits(r.w.rows, r.w.cols, units));
+}
+
+Outcome run_op(const Backend& b, void* stream, const qz_op& op) {
+  Request r;
+  if (const std::string why = take_request(op, &r); !why.empty())
+    return {QZ_STATUS_UNSUPPORTED, "the GPU does not take " + why};
+  if (!b.has(r.device)) return no_device(r.device);
+  const uint64_t need = workspace_of(b, op, r);
+  if (op.workspace_bytes < need || (need && !op.workspace))
+    return {QZ_STATUS_INVALID_ARGUMENT, "a workspace of " + std::to_string(op.workspace_bytes) +
+                                            " bytes, but the operation needs " + std::to_string(need)};
+  const OnDevice on(r.device);
+  if (op.kind == QZ_OP_DEQUANTIZE) return run_dequantize(r, stream);
+  auto* workspace = static_cast<char*>(op.workspace);
+  if (kernel_for(r.m) == Kernel::kDense) return run_dense(r, stream, workspace);
+  const int32_t units = b.devices[static_cast<size_t>(r.device)].multiprocessors;
+  return run_stream(r, stream, stream_splits(r.w.rows, r.w.cols, units), workspace);
+}
+
+qz_status device_info(void* self, size_t i, qz_device_info* out) {
+  return guarded(self, [&]() -> Outcome {
+    if (i >= of(self).devices.size()) return no_device(static_cast<int32_t>(i));
+    const Facts& facts = of(self).devices[i];
+    qz_device_info info = {};
+    info.struct_size = out->struct_size;
+    info.device = {kCudaKind, static_cast<int32_t>(i)};
+    const std::string arch = "sm_" + std::to_string(facts.capability);
+    std::memcpy(info.name, facts.name.data(), std::min(facts.name.size(), sizeof info.name - 1));
+    std::memcpy(info.arch, arch.data(), std::min(arch.size(), sizeof info.arch - 1));
+    info.memory_total = facts.memory;
+    std::memcpy(out, &info, std::min<size_t>(out->struct_size, sizeof info));
+    return {};
+  });
+}
+
+void fill(qz_backend_api* t) {
+  t->name = "cuda";
+  t->destroy = [](void* self) { delete static_cast<Backend*>(self); };
+  t->device_count = [](void* self) { return of(self).devices.size(); };
+  t->device_info = device_info;
+  t->alloc = [](void* self, int32_t index, uint64_t size, void** out) {
+    return guarded(self, [&]() -> Outcome {
+      if (!of(self).has(index)) return no_device(index);
+      *out = nullptr;
+      return size ? allocate(index, size, out) : Outcome();
+    });
+  };
+  t->release = [](void* self, int32_t index, void* pointer) {
+    if (pointer && of(self).has(index)) release(index, pointer);
+  };
+  t->copy = [](void* self, void* stream, const qz_tensor* to, const qz_tensor* from) {
+    return guarded(self, [&] { return copy_tensor(of(self), stream, *to, *from); });
+  };
+  t->fill_zero = [](void* self, void* stream, int32_t index, void* pointer, uint64_t size) {
+    return guarded(self,
+                   [&] { return of(self).has(index) ? fill_zero(index, stream, pointer, size) : no_device(index); });
+  };
+  t->supports = [](void* self, const qz_op* op) -> int32_t {
+    Request r;
+    return guarded(self, [&]() -> Outcome {
+             const bool can = take_request(*op, &r).empty() && of(self).has(r.device);
+             return {can ? QZ_STATUS_OK : QZ_STATUS_UNSUPPORTED, "not taken"};
+           }) == QZ_STATUS_OK;
+  };
+  t->workspace = [](void* self, const qz_op* op) -> uint64_t {
+    uint64_t bytes = 0;
+    (void)guarded(self, [&]() -> Outcome {
+      Request r;
+      if (!take_request(*op, &r).empty() || !of(self).has(r.device)) return {};
+      bytes = workspace_of(of(self), *op, r);
+      // Here and not in run(): a stream that is being captured takes no new handles. run() says what failed.
+      if (op->kind == QZ_OP_GEMM && kernel_for(r.m) == Kernel::kDense) (void)prepare_dense(r.device);
+      return {};
+    });
+    return bytes;
+  };
+  t->run = [](void* self, void* stream, const qz_op* op) {
+    return guarded(self, [&] { return run_op(of(self), stream, *op); });
+  };
+  t->synchronize = [](void* self, void* stream, int32_t index) {
+    return guarded(self, [&] { return of(self).has(index) ? synchronize(index, stream) : no_device(index); });
+  };
+}
+
+Outcome list_devices(Backend* b) {
+  int32_t count = 0;
+  QZ_CUDA_TRY(start(&count));
+  b->devices.resize(static_cast<size_t>(count));
+  for (int32_t i = 0; i < count; ++i) QZ_CUDA_TRY(read_facts(i, &b->devices[static_cast<size_t>(i)]));
+  return {};
+}
+
+}  // namespace
+}  // namespace qz::cuda
+
+extern "C" QZ_API qz_status qz_backend_open(uint32_t abi, const qz_host_api* host, qz_backend_api* out) {
+  using qz::cuda::Backend;
+  if (abi != QZ_BACKEND_ABI) return QZ_STATUS_UNSUPPORTED;
+  auto* backend = new (std::nothrow) Backend{host, {}};
+  if (!backend) return QZ_STATUS_OUT_OF_MEMORY;
+  const qz_status status = qz::cuda::guarded(backend, [&] { return qz::cuda::list_devices(backend); });
+  if (status != QZ_STATUS_OK) {
+    delete backend;
+    return status;
+  }
+  qz_backend_api table = {};
+  table.struct_size = static_cast<uint32_t>(std::min<size_t>(out->struct_size, sizeof table));
+  table.self = backend;
+  qz::cuda::fill(&table);
+  std::memcpy(out, &table, table.struct_size);
+  return QZ_STATUS_OK;
+}

@@ -1,0 +1,69 @@
+// Which kernel takes a product, how it is cut, and how much scratch it needs: from shapes alone, so that the same
+// request is always computed in the same way.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "args.h"
+#include "packed/layout.h"
+
+namespace qz::cuda {
+
+// Workspace: counters that every operation leaves at zero, then what the kernel at hand needs.
+constexpr int64_t kMostStripes = 1 << 14;
+constexpr uint64_t kCounterBytes = kMostStripes * 4;
+constexpr uint64_t kSliceBytes = 24 << 20;       // of dequantized weights: they stay in the L2 cache of an A100 or H100
+constexpr uint64_t kLibraryBytes = 32 << 20;     // for cuBLASLt, which advises as much for Hopper
+constexpr int32_t kBlocksPerMultiprocessor = 2;  // of the stream kernel, by its registers
+
+constexpr uint64_t aligned(uint64_t bytes) { return (bytes + 255) / 256 * 256; }
+
+enum class Kernel : int32_t { kStream, kDense };
+
+constexpr Kernel kernel_for(int64_t m) { return m <= kStreamTokens ? Kernel::kStream : Kernel::kDense; }
+
+// Into how many shares the stream kernel cuts the columns: as many as fill the device in whole waves. The cost of s
+// shares is the waves, each 1 / s of a stripe, and s more sums to write and read, about a brick each.
+constexpr int32_t stream_splits(int64_t rows, int64_t cols, int32_t multiprocessors) {
+  const int64_t stripes = bricks_of(rows), bricks = bricks_of(cols);
+  const int64_t room = int64_t{std::max(multiprocessors, 1)} * kBlocksPerMultiprocessor;
+  const int64_t most = std::clamp<int64_t>(bricks / 4, 1, 16);
+  int64_t best = 1;
+  double least = 0;
+  for (int64_t s = 1; s <= most; ++s) {
+    const auto waves = static_cast<double>((stripes * s + room - 1) / room);
+    const double cost = waves * (static_cast<double>(bricks) / static_cast<double>(s) + (s > 1 ? 1 : 0));
+    if (s == 1 || cost < least * 0.98) best = s, least = cost;
+  }
+  return stripes > kMostStripes ? 1 : static_cast<int32_t>(best);
+}
+
+constexpr uint64_t stream_workspace(int64_t rows, int64_t m, int32_t splits) {
+  if (splits == 1) return 0;
+  const uint64_t tokens = m <= 8 ? 8 : 16;
+  return kCounterBytes + static_cast<uint64_t>(bricks_of(rows) * splits * kBrickSide) * tokens * sizeof(float);
+}
+
+// Of dequantized rows, in elements: 16-byte multiples are what fast kernels want.
+constexpr int64_t dense_stride(int64_t cols) { return (cols + 7) / 8 * 8; }
+
+// Rows of a slice, a multiple of 64.
+constexpr int64_t dense_slice(int64_t rows, int64_t cols) {
+  const int64_t fit = static_cast<int64_t>(kSliceBytes) / (dense_stride(cols) * 2) / kBrickSide * kBrickSide;
+  return std::clamp<int64_t>(fit, kBrickSide, bricks_of(rows) * kBrickSide);
+}
+
+struct DenseSpace {
+  uint64_t weights, sums, library, total;  // offsets of the parts; sums only with a bias
+};
+constexpr DenseSpace dense_workspace(int64_t rows, int64_t cols, int64_t m, bool bias) {
+  const int64_t slice = dense_slice(rows, cols);
+  DenseSpace s = {};
+  s.weights = kCounterBytes;
+  s.sums = s.weights + aligned(static_cast<uint64_t>(slice * dense_stride(cols)) * 2);
+  s.library = s.sums + (bias ? aligned(static_cast<uint64_t>(slice * m) * sizeof(float)) : 0);
+  s.total = s.library + kLibraryBytes;
+  return s;
+}
+
+}  // namespace qz::cuda

@@ -1,0 +1,106 @@
+#include "request.h"
+
+#include <bit>
+#include <limits>
+
+#include "packed/layout.h"
+
+namespace qz::cuda {
+namespace {
+
+static_assert(int32_t(Float::kF32) == QZ_DTYPE_F32 && int32_t(Float::kF16) == QZ_DTYPE_F16 &&
+              int32_t(Float::kBF16) == QZ_DTYPE_BF16);
+
+constexpr int32_t kCudaKind = 2;  // DLPack
+constexpr int64_t kMost = (int64_t{1} << 31) - 2 * kBrickSide;
+
+bool is_float(qz_dtype t) { return t == QZ_DTYPE_F32 || t == QZ_DTYPE_F16 || t == QZ_DTYPE_BF16; }
+bool is_aligned(const void* p, uint64_t to) { return std::bit_cast<uintptr_t>(p) % to == 0; }
+
+std::string take_weights(const qz_bricks* b, Weights* w) {
+  if (!b) return "no weights";
+  if (b->struct_size < sizeof *b) return "weights of an interface that is not known";
+  if (b->code != QZ_CODE_INT || b->bits != 4) return "codes other than 4-bit integers";
+  if (b->rows < 1 || b->cols < 1 || b->rows > kMost || b->cols > kMost) return "rows or columns out of range";
+  if (b->group != 0 && (b->group < 16 || !std::has_single_bit(static_cast<uint32_t>(b->group))))
+    return "groups that are not a power of two of at least 16 columns";
+  if (b->zero < 0 || b->zero > 15) return "a zero point outside of 0 to 15";
+  if (!is_float(b->scale)) return "scales that are not F16, BF16 or F32";
+  if (!is_aligned(b->codes, 16) || !is_aligned(b->scales, 16) || !is_aligned(b->zeros, 2))
+    return "weights that are not aligned to 16 bytes";
+  w->codes = static_cast<const uint32_t*>(b->codes);
+  w->scales = b->scales;
+  w->zeros = b->zeros;
+  w->rows = static_cast<int32_t>(b->rows), w->cols = static_cast<int32_t>(b->cols);
+  w->group = b->group;
+  w->groups = static_cast<int32_t>(brick_groups(b->cols, b->group));
+  w->zero = b->zero;
+  w->scale = Float(b->scale);
+  return "";
+}
+
+// [rows, cols] with columns next to each other, on a GPU.
+std::string check_matrix(const qz_tensor& t, const char* name, int64_t cols) {
+  const std::string n = name;
+  if (t.ndim != 2 || t.shape[0] < 1 || t.shape[0] > kMost || t.shape[1] != cols)
+    return n + " of another shape than the weights say";
+  if (!is_float(t.dtype)) return n + " that is not F16, BF16 or F32";
+  if (t.device.kind != kCudaKind) return n + " that is not on a GPU";
+  if ((cols > 1 && t.stride[1] != 1) || (t.shape[0] > 1 && t.stride[0] < cols))
+    return n + " whose columns are not next to each other";
+  return "";
+}
+
+// Of a matrix of one row any stride will do.
+int64_t stride_of(const qz_tensor& t) { return t.shape[0] > 1 ? t.stride[0] : (t.shape[1] + 7) / 8 * 8; }
+
+std::string take_dequantize(const qz_op& op, Request* r) {
+  if (op.count != 1) return "DEQUANTIZE without its one operand";
+  const qz_tensor& out = op.operands[0];
+  if (std::string why = check_matrix(out, "an output", r->w.cols); !why.empty()) return why;
+  if (out.shape[0] != r->w.rows) return "an output of another shape than the weights say";
+  r->device = out.device.index;
+  r->out = out.data;
+  r->out_stride = stride_of(out);
+  r->out_type = Float(out.dtype);
+  return "";
+}
+
+std::string take_gemm(const qz_op& op, Request* r) {
+  if (op.count != 2 && op.count != 3) return "GEMM without two or three operands";
+  const qz_tensor &x = op.operands[0], &y = op.operands[1];
+  if (std::string why = check_matrix(x, "x", r->w.cols); !why.empty()) return why;
+  if (std::string why = check_matrix(y, "y", r->w.rows); !why.empty()) return why;
+  if (x.dtype == QZ_DTYPE_F32) return "x that is not F16 or BF16";
+  if (y.dtype != x.dtype && y.dtype != QZ_DTYPE_F32) return "y that is neither of the type of x nor F32";
+  if (y.shape[0] != x.shape[0]) return "x and y of different numbers of tokens";
+  if (y.device.index != x.device.index) return "x and y on different devices";
+  if (!is_aligned(x.data, 16) || stride_of(x) % 8 != 0) return "rows of x that are not at multiples of 16 bytes";
+  if (op.count == 3) {
+    const qz_tensor& bias = op.operands[2];
+    if (bias.ndim != 1 || bias.shape[0] != r->w.rows || bias.dtype != QZ_DTYPE_F32 ||
+        (r->w.rows > 1 && bias.stride[0] != 1) || bias.device.kind != kCudaKind || bias.device.index != x.device.index)
+      return "a bias that is not [rows] F32 beside x";
+    r->bias = static_cast<const float*>(bias.data);
+  }
+  r->device = x.device.index;
+  r->x = static_cast<const uint16_t*>(x.data);
+  r->y = y.data;
+  r->x_stride = stride_of(x), r->y_stride = stride_of(y);
+  r->m = static_cast<int32_t>(x.shape[0]);
+  r->type = Float(x.dtype), r->y_type = Float(y.dtype);
+  return "";
+}
+
+}  // namespace
+
+std::string take_request(const qz_op& op, Request* out) {
+  *out = {};
+  if (op.struct_size < sizeof op) return "an operation of an interface that is not known";
+  if (std::string why = take_weights(op.w, &out->w); !why.empty()) return why;
+  if (op.kind == QZ_OP_DEQUANTIZE) return take_dequantize(op, out);
+  if (op.kind == QZ_OP_GEMM) return take_gemm(op, out);
+  return "an operation that is not known";
+}
+
+}  // namespace qz::cuda

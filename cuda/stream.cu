@@ -1,0 +1,25 @@
+#include "device_ops.cuh"
+#include "stream_variants.h"
+
+namespace qz::cuda {
+namespace {
+
+// Two blocks a multiprocessor: 16 warps with 4 KB each in flight.
+template <class Type, int32_t kTiles, int32_t kAtoms>
+__global__ void __launch_bounds__(kStreamThreads, 2) stream_kernel(const __grid_constant__ StreamArgs args) {
+  __shared__ float shared[stream_shared_floats(kTiles)];
+  DeviceOps ops{shared};
+  stream_body<Type, kTiles, kAtoms>(args, ops);
+}
+
+}  // namespace
+
+int launch_stream(const StreamArgs& args, void* stream) {
+  const auto blocks = static_cast<unsigned>(bricks_of(args.w.rows) * args.splits);
+  with_stream_variant(args, [&]<class Type, int32_t kTiles, int32_t kAtoms>() {
+    stream_kernel<Type, kTiles, kAtoms><<<blocks, kStreamThreads, 0, static_cast<cudaStream_t>(stream)>>>(args);
+  });
+  return cudaGetLastError();
+}
+
+}  // namespace qz::cuda

@@ -1,0 +1,28 @@
+// The launchers of cuda/args.h on the emulator.
+#include "dequantize.h"
+#include "emulator.h"
+#include "finish.h"
+#include "stream_variants.h"
+
+namespace qz::cuda {
+
+int launch_dequantize(const DequantizeArgs& args, void*) {
+  run_grid(static_cast<int32_t>(args.stripes * bricks_of(args.w.cols)), kDequantizeThreads, 0,
+           [&](HostOps& ops) { dequantize_body(args, ops); });
+  return 0;
+}
+
+int launch_stream(const StreamArgs& args, void*) {
+  with_stream_variant(args, [&]<class Type, int32_t kTiles, int32_t kAtoms>() {
+    run_grid(static_cast<int32_t>(bricks_of(args.w.rows) * args.splits), kStreamThreads, stream_shared_floats(kTiles),
+             [&](HostOps& ops) { stream_body<Type, kTiles, kAtoms>(args, ops); });
+  });
+  return 0;
+}
+
+int launch_finish(const FinishArgs& args, void*) {
+  run_grid(args.m * finish_blocks_of_row(args.rows), kFinishThreads, 0, [&](HostOps& ops) { finish_body(args, ops); });
+  return 0;
+}
+
+}  // namespace qz::cuda

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# tools/gpu/run.sh FOLDER [dry]: everything that is to be known about libqz_cuda.so on this GPU, into FOLDER: build, every operation
+# against double precision, compute-sanitizer where it is there, then times. Needs nvcc 13, g++ and python3, and cuBLASLt for products of
+# more than 16 tokens; no network. dry: the same steps without a GPU, on the emulator.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+out=${1:?"usage: tools/gpu/run.sh FOLDER [dry]"} dry=${2:-}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$here"
+
+say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
+
+nvcc=
+for candidate in "$(command -v nvcc || true)" /usr/local/cuda/bin/nvcc build/cuda-toolkit/nvidia/cu13/bin/nvcc; do
+  if [[ -z $nvcc && -x $candidate ]]; then nvcc=$(realpath "$candidate"); fi
+done
+[[ $nvcc ]] || { echo "no nvcc: install CUDA 13, or ./dev setup cuda" >&2; exit 1; }
+toolkit=$(dirname "$(dirname "$nvcc")")
+cudart=$(find "$toolkit/" -name libcudart_static.a | head -1)
+headers=$(dirname "$(find "$toolkit/" -name cuda_runtime_api.h | head -1)")
+# torch brings its own cuBLASLt; wherever it is, the loader has to find it.
+cublas=$(find / -xdev \( -name 'libcublasLt.so.13' -o -name 'libcublasLt.so.12' \) 2>/dev/null | sort -V | tail -1 || true)
+if [[ $cublas ]]; then
+  LD_LIBRARY_PATH=$(dirname "$cublas")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  export LD_LIBRARY_PATH
+fi
+
+arch=90a
+if [[ ! $dry ]]; then
+  arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d '. ')
+  if [[ $arch == 90 ]]; then arch=90a; fi
+fi
+flags=(-Icuda -Iinclude -Ilib -I.)
+{
+  date -u +%FT%TZ
+  git rev-parse HEAD 2>/dev/null || true
+  "$nvcc" --version | tail -2
+  nvidia-smi 2>/dev/null || echo "no nvidia-smi"
+  echo "cuBLASLt: ${cublas:-none}"
+} | tee "$out/machine.txt"
+
+say "build for sm_$arch"
+objects=()
+for kernel in dequantize finish stream; do
+  python3 -B tools/gpu/compile "$nvcc" "$arch" "cuda/$kernel.cu" "$work/$kernel.o" "${flags[@]}"
+  cp "$work/$kernel.o.json" "$out/$kernel.ptxas.json"
+  objects+=("$work/$kernel.o")
+done
+for part in request cublaslt runtime; do
+  g++ -std=c++20 -O2 -fPIC -fvisibility=hidden "${flags[@]}" -isystem "$headers" -c "cuda/$part.cc" -o "$work/$part.o"
+  objects+=("$work/$part.o")
+done
+g++ -std=c++20 -O2 -fPIC -fvisibility=hidden "${flags[@]}" -c cuda/backend.cc -o "$work/backend.o"
+libraries=("$cudart" -ldl -lrt -lpthread)
+g++ -shared -o "$work/libqz_cuda.so" "$work/backend.o" "${objects[@]}" "${libraries[@]}" -Wl,--version-script=cuda/libqz_cuda.map
+g++ -std=c++20 -O3 "${flags[@]}" tests/backend/conformance.cc -ldl -o "$work/conformance"
+"$nvcc" -std=c++20 -O2 -gencode "arch=compute_$arch,code=sm_$arch" "${flags[@]}" tools/gpu/bench.cu "${objects[@]}" -cudart none \
+  -Xlinker "$cudart" -ldl -lrt -lpthread -o "$work/bench"
+plugin=$work/libqz_cuda.so
+
+if [[ $dry ]]; then
+  say "conformance on the emulator"
+  g++ -std=c++20 -O2 -fPIC -shared -Wno-unknown-pragmas "${flags[@]}" cuda/backend.cc cuda/request.cc tests/cuda/emulator.cc \
+    tests/cuda/launch_host.cc tests/cuda/runtime_host.cc lib/tensor/convert.cc lib/tensor/dtype.cc -o "$work/emulated.so"
+  "$work/conformance" "$work/emulated.so" | tee "$out/conformance.txt"
+  say "the plug-in on this machine"
+  "$work/conformance" "$plugin" || (($? == 77))
+  say "cases of the benchmark"
+  "$work/bench" "$plugin" "$out/bench.json" dry | tee "$out/bench.txt"
+  say "done: $out"
+  exit 0
+fi
+
+say "conformance"
+"$work/conformance" "$plugin" full | tee "$out/conformance.txt"
+if command -v compute-sanitizer >/dev/null; then
+  for tool in memcheck racecheck synccheck; do
+    say "compute-sanitizer $tool"
+    timeout 60 compute-sanitizer --tool "$tool" --error-exitcode 1 "$work/conformance" "$plugin" >"$out/$tool.txt" 2>&1 ||
+      echo "compute-sanitizer $tool: exit status $?, see $tool.txt"
+    tail -2 "$out/$tool.txt"
+  done
+else
+  echo "no compute-sanitizer here"
+fi
+say "times"
+timeout 240 "$work/bench" "$plugin" "$out/bench.json" | tee "$out/bench.txt"
+say "done: $out"
