@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "kernels/gemm.h"
+#include "kernels/scratch.h"
 #include "model/scratch.h"
 #include "run/gradient_memory.h"
 #include "run/scale_memory.h"
@@ -92,7 +93,7 @@ class RunMoments {
     const int64_t threads = model_.context().pool->threads();
     Count scratch((calibrates_ ? kCode : kCodeRounding) + (size_.in_memory ? 0 : kCodeWriting));
     if (calibrates_) {
-      scratch += Count(panels_);
+      scratch += Count(panels_ - std::min(panels_, kept_shared_scratch()));  // what is kept is resident already
       Count each = Count(task_scratch()) + floats(kSolveRows, widest_);
       if (measured_) each += floats(6 * chain_ + kTile, kTile);  // a chain's tiles
       scratch += each * Count(threads);

@@ -24,7 +24,7 @@ expected = qz.estimate(model, query)
 with tempfile.TemporaryDirectory() as directory:
     result = plan.run(tokens, format=format, **({} if keep else {"stream_to": directory + "/out"}))
 measured = qz.MemoryUsage.now().host_peak  # VmHWM: ru_maxrss begins with the parent's
-print(json.dumps([expected.host, measured, [f"{item.bytes / 1e6:.1f} {item.what}" for item in expected.items if item.where == "host"]]))
+print(json.dumps([expected.host, measured, result.report_json()["memory"], [f"{item.bytes / 1e6:.1f} {item.what}" for item in expected.items if item.where == "host"]]))
 """
 SWEEP = {"sweeps": 1}
 FAST = {"metric": 0, **SWEEP}
@@ -81,7 +81,8 @@ def test_the_peak_is_what_was_announced(models, run):
     done = subprocess.run([sys.executable, "-c", RUN, json.dumps([str(models[run[0]]), *run[1:9], *(run[9:] or (None,)), *(() if len(run) > 10 else ([],))])], capture_output=True, text=True,
                           env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
-    expected, measured, items = json.loads(done.stdout)
+    expected, measured, reported, items = json.loads(done.stdout)
     told = f"{expected / 1e6:.1f} MB announced, {measured / 1e6:.1f} MB measured"
     print(told)
     assert 0.98 <= expected / measured <= 1.05, f"{told}: {items}"
+    assert abs(reported["estimated"] / expected - 1) < 0.02 and abs(reported["measured"] / measured - 1) < 0.01, f"{told}: {reported}"
