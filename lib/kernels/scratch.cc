@@ -21,6 +21,11 @@ float* at_least(size_t floats, Buffer* buffer) {
   return buffer->data;
 }
 
+Buffer& shared_buffer() {
+  thread_local Buffer buffer;
+  return buffer;
+}
+
 }  // namespace
 
 float* thread_scratch(size_t floats) {
@@ -28,9 +33,8 @@ float* thread_scratch(size_t floats) {
   return at_least(floats, &buffer);
 }
 
-float* shared_scratch(size_t floats) {
-  thread_local Buffer buffer;
-  return at_least(floats, &buffer);
-}
+float* shared_scratch(size_t floats) { return at_least(floats, &shared_buffer()); }
+
+size_t kept_shared_scratch() { return shared_buffer().floats * sizeof(float); }
 
 }  // namespace qz

@@ -10,5 +10,7 @@ namespace qz {
 float* thread_scratch(size_t floats);
 // A second place of the calling thread, for what it shares with the tasks that it starts.
 float* shared_scratch(size_t floats);
+// Bytes that the calling thread keeps in the second place.
+size_t kept_shared_scratch();
 
 }  // namespace qz

@@ -27,7 +27,7 @@ class DirectoryWriter : public ModelWriter {
   uint64_t module_bytes(size_t module) const override;
   Status write_matrix(size_t module, const QMatrix& matrix) override;
   Status write_dense(size_t module, const Matrix& weight) override;
-  Status finish(Json report, Progress* progress) override;
+  Status finish(const std::function<Json()>& report, Progress* progress) override;
 
   const Model* source_ = nullptr;
   const Format* format_ = nullptr;  // null: plain
@@ -88,7 +88,7 @@ Status DirectoryWriter::write_dense(size_t module, const Matrix& natural) {
   return shards_->write(source_->modules()[module].name + ".weight", bytes.data(), bytes.size());
 }
 
-Status DirectoryWriter::finish(Json report, Progress* progress) {
+Status DirectoryWriter::finish(const std::function<Json()>& report, Progress* progress) {
   for (const size_t i : rewritten_) {
     QZ_ASSIGN(const Matrix weight, source_->load_weight(i));
     QZ_TRY(write_dense(i, weight));
@@ -124,7 +124,7 @@ Status DirectoryWriter::finish(Json report, Progress* progress) {
     config["quantization_config"] = std::move(quantization);
   }
   QZ_TRY(staging_->write_file("config.json", dump_json(config)));
-  return publish(*source_, hashes, std::move(report), staging_.get(), progress);
+  return publish(*source_, hashes, report(), staging_.get(), progress);
 }
 
 }  // namespace qz

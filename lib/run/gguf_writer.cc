@@ -81,7 +81,7 @@ class GgufWriter : public ModelWriter {
     return write_rows(module, bytes);
   }
 
-  Status finish(Json report, Progress* progress) override {
+  Status finish(const std::function<Json()>& report, Progress* progress) override {
     for (size_t i = 0; i < places_.size(); ++i) {
       if (summary_.modules[i].quantized || !places_[i].present) continue;
       if (progress) QZ_TRY(progress->poll());
@@ -99,7 +99,7 @@ class GgufWriter : public ModelWriter {
     file_.reset();
     QZ_TRY(source_.checkpoint()->check_unchanged());
     QZ_ASSIGN(ShardHash hash, hash_file(staging_->path() + "/" + kFile, kFile));
-    return publish(source_, {hash}, std::move(report), staging_.get(), progress);
+    return publish(source_, {hash}, report(), staging_.get(), progress);
   }
 
  private:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/checked.h"
+#include "base/pages.h"
 #include "estimate/host.h"
 #include "io/shard_writer.h"
 #include "run/output.h"
@@ -18,6 +20,7 @@ Result<Ledger> estimate_run(const Plan& plan, const RunSize& size) {
   const PlanSummary summary = summarize_plan(model, plans);
   Ledger out;
   constexpr const char* kSource = "lib/run/moments.cc, step by step";
+  release_unused();  // the run takes its arrays from freed pages first
   out.add("this process now", Where::kHost, ItemKind::kRuntime, read_memory_usage().resident, "resident memory",
           "/proc/self/status");
   OutputTensors output = output_tensors(model, summary, find_format(id));
@@ -39,6 +42,24 @@ Result<Ledger> estimate_run(const Plan& plan, const RunSize& size) {
   out.note("the peak comes while " + peak.name);
   QZ_TRY(out.finish());
   return out;
+}
+
+PeakWatch::PeakWatch(const Plan& plan, const TokenSet* calibration, FormatId format, bool in_memory) {
+  const int64_t tokens = calibration != nullptr ? calibration->tokens() : 0;
+  RunSize size;
+  size.sequences = tokens > 0 ? calibration->count() : 1;
+  size.length = std::max<int64_t>(1, ceil_div(tokens, size.sequences));
+  size.format = format;
+  size.in_memory = in_memory;
+  // Without an estimate, say of a plan that cannot run, there is nothing to compare: the run itself says what is wrong.
+  if (const auto ledger = estimate_run(plan, size); ledger.ok()) estimated_ = ledger->total(Where::kHost);
+  before_ = read_memory_usage().resident_peak;
+}
+
+const RunReport& PeakWatch::complete(RunReport* report) const {
+  const uint64_t now = read_memory_usage().resident_peak;
+  report->memory = {estimated_, now > before_ ? now : 0};
+  return *report;
 }
 
 }  // namespace qz

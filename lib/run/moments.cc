@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <set>
 
 #include "base/checked.h"
 #include "kernels/gemm.h"
+#include "kernels/scratch.h"
 #include "model/scratch.h"
+#include "run/gradient_memory.h"
+#include "run/scale_memory.h"
 #include "run/sizes.h"
 #include "run/solve_memory.h"
 #include "run/writer.h"
@@ -15,8 +19,9 @@ namespace {
 
 // Code and tables of the library, the linear algebra's work memory, descriptions of tensors, the report: measured.
 constexpr uint64_t kCode = 3u << 20, kCodeRounding = 1u << 20, kCodeWriting = 1u << 20;
+constexpr int64_t kBusiest =
+    3;  // halves of an even share that go to the busiest expert, with routers of random weights
 constexpr int64_t kSolveRows = 64, kTile = 128;  // rows of a right-hand side, columns of a tile: per thread
-constexpr int64_t kLogitRows = 256;              // as model/label_gradient.cc has it
 
 class RunMoments {
  public:
@@ -36,6 +41,7 @@ class RunMoments {
     const int64_t held = held_sequences(size.sequences, length_) * length_;
     judges_ = ceil_div(held, held_every(held));
     sides_ = two_ ? 2 : 1;
+    if (calibrates_) panels_ = panels();
     chain_ = chain_rows(model);
   }
 
@@ -48,7 +54,7 @@ class RunMoments {
       }
     } else {
       embed();
-      if (metric_ > 0) measure();
+      if (metric_ > 0 && config_.causal) measure();
       for (int64_t layer = 0; layer < config_.layers; layer++) block(layer);
       head();
     }
@@ -70,22 +76,31 @@ class RunMoments {
   const Module& module(size_t i) const { return model_.modules()[i]; }
   bool solved(size_t i) const { return plans_[i].method == Method::kGptq; }
 
+  // Panels that products leave with the thread that starts them: of the Hessians, of the solver, of the block's layers.
+  size_t panels() const {
+    size_t bytes = std::max(product_scratch(Products::kFast, widest_, chunk_),
+                            product_scratch(Products::kExact, widest_, widest_));
+    for (const Module& m : model_.modules()) {
+      if (m.layer < 0) continue;
+      bytes = std::max(bytes, product_scratch(transforms_ ? Products::kExact : Products::kFast, m.rows, m.cols));
+    }
+    return bytes;
+  }
+
   // What is there from the embedding to the end.
   Moment always() const {
     Moment m;
     const int64_t threads = model_.context().pool->threads();
     Count scratch((calibrates_ ? kCode : kCodeRounding) + (size_.in_memory ? 0 : kCodeWriting));
     if (calibrates_) {
-      // Panels of products: of the Hessians, of the activations, of the solver.
-      size_t panels = std::max(product_scratch(Products::kFast, widest_, chunk_),
-                               product_scratch(Products::kExact, widest_, widest_));
-      scratch += Count(panels);
+      scratch += Count(panels_ - std::min(panels_, kept_shared_scratch()));  // what is kept is resident already
       Count each = Count(task_scratch()) + floats(kSolveRows, widest_);
       if (measured_) each += floats(6 * chain_ + kTile, kTile);  // a chain's tiles
       scratch += each * Count(threads);
       m.add("residual streams of the calibration tokens", floats(rows_, config_.hidden), sides_);
       m.add("positions", floats(length_, config_.head_dim));
-      for (size_t i = first_unsolved_; measured_ && i < plans_.size(); i++) m.add("output metrics", metric_bytes(i));
+      for (size_t i = first_unsolved_; measured_ && i < plans_.size(); i++)
+        m.add("output metrics", floats(module(i).rows, metric_rows(i)));
     }
     m.add("code and buffers of the threads", scratch);
     m.add("results so far", results_);
@@ -113,47 +128,19 @@ class RunMoments {
     push(std::move(m), "embedding");
   }
 
-  // The stream before every block, then, backwards, a block's activations with their gradients while those of the MLP
-  // are taken (model/block_gradient.cc): five of the stream's width, projections, and three of the MLP's.
   void measure() {
     const MetricSize measured = metric_size(config_, size_.sequences, metric_);
-    const int64_t rows = measured.sequences * std::min(measured.length, length_);
-    const Count stream = floats(rows, config_.hidden);
-    constexpr const char* kWhat = "activations while the metric is measured";
-    Moment labels = always();
-    labels.add(kWhat, stream, config_.layers + 2);
-    labels.add("embedding and head", floats(config_.vocab, config_.embed_dim) + ends());
-    labels.add("logits", floats(std::min<int64_t>(rows, kLogitRows), config_.vocab));
-    push(std::move(labels), "measuring the gradients of the labels");
-    Count metrics;
-    for (int64_t layer = config_.layers - 1; layer >= 0; layer--) {
-      Moment m = always();
-      m.add("output metrics", metrics);
-      m.add(kWhat, stream, layer + 6);
-      const auto [first, end] = model_.block_modules(layer);
-      int64_t projected = 0, inner = 0;
-      Count largest;
-      for (size_t i = first; i < end; i++) {
-        if (module(i).expert > 0) continue;
-        m.add("one block", dense_bytes(config_, module(i)));
-        largest = std::max(largest, floats(module(i).rows, module(i).cols));
-        if (projects(module(i).role)) projected += module(i).rows;
-        if (module(i).role == Role::kDown) inner = std::max(inner, module(i).cols);
-        metrics += metric_bytes(i);
-      }
-      m.add(kWhat, floats(rows, projected) + floats(rows, inner) * Count(3));
-      m.add("weight in float32", largest);
-      push(std::move(m), "measuring the output metric");
-    }
+    const GradientSize size = {measured.sequences * std::min(measured.length, length_), chain_};
+    panels_ = std::max(panels_, gradient_panels(model_, size));
+    for (Moment& m : gradient_moments(always(), model_, size, ends())) moments_.push_back(std::move(m));
     measured_ = true;
   }
 
-  Count metric_bytes(size_t i) const {
-    const bool has = solved(i) && plans_[i].gptq.metric > 0 && module(i).expert < 0;
-    return has ? floats(module(i).rows, std::min(chain_, module(i).rows)) : Count();
-  }
-  static bool projects(Role role) {
-    return role == Role::kQ || role == Role::kK || role == Role::kV || role == Role::kQkv;
+  // A module's output metric; 0 rows: it has none. The head's is not measured, nor an expert's.
+  int64_t metric_rows(size_t i) const {
+    const bool has =
+        measured_ && solved(i) && plans_[i].gptq.metric > 0 && module(i).expert < 0 && module(i).layer >= 0;
+    return has ? std::min(chain_, module(i).rows) : 0;
   }
 
   // Modules of a block that read the same input and are quantized.
@@ -175,7 +162,8 @@ class RunMoments {
     constexpr const char* kWhat = "one block twice: the original and the one quantized so far";
     for (size_t i = first; i < end; i++) {
       if (module(i).expert >= 0) continue;
-      const Count dense = transforms_ ? floats(module(i).rows, module(i).cols) : Count(dense_bytes(config_, module(i)));
+      const Count dense =
+          rescaled_.count(i) > 0 ? floats(module(i).rows, module(i).cols) : Count(dense_bytes(config_, module(i)));
       m->add(kWhat, dense);
       const bool done = i < first_unsolved_ && plans_[i].method != Method::kKeep;
       if (!done) {
@@ -219,31 +207,18 @@ class RunMoments {
     size.judges = judges;
     size.two = two_;
     size.residual = s.residual && module(i).rows == config_.hidden;
-    size.chain = solved(i) && plans_[i].gptq.metric > 0 && module(i).expert < 0 ? std::min(chain_, module(i).rows) : 0;
+    size.chain = metric_rows(i);
     for (Moment& m : solving_moments(base, config_, module(i), plans_[i], size, needs))
       moments_.push_back(std::move(m));
   }
 
-  // The scales of a block are searched before anything else: one chunk of tokens on its way through it, the sample's
-  // inputs and outputs, and the layers of one place twice more, as floats and as codes (run/transform.cc).
-  void scale(int64_t layer, int64_t width, int64_t inner) {
-    Moment m = always();
-    add_block(&m, layer);
-    m.add("inputs of o and down, all tokens", stash_);
-    const int64_t wide = std::max(inner, width), sample = std::min(kSampleTokens, rows_);
-    m.add("inputs of some sequences", floats(chunk_, config_.hidden) + floats(chunk_, wide), 2);
-    m.add("sample of the inputs", floats(sample, config_.hidden) + floats(sample, wide), 5);
-    Count place;
-    const auto [first, end] = model_.block_modules(layer);
-    for (size_t i = first; i < end; i++) {
-      Count sum;  // of the layers with the same input; experts are left as they are
-      for (size_t j = first; j < end; j++)
-        if (module(i).expert < 0 && module(j).expert < 0 && module(j).cols == module(i).cols)
-          sum += floats(module(j).rows, module(j).cols);
-      place = std::max(place, sum);
-    }
-    m.add("layers of one place, float32", place, 3);
-    push(std::move(m), "searching scales");
+  // The scales of a block are searched before anything else.
+  void scale(int64_t layer) {
+    Moment base = always();
+    base.add("inputs of o and down, all tokens", stash_);
+    const ScaleSize size = {size_.sequences, length_, chunk_};
+    for (Moment& m : scale_moments(base, model_, plans_, layer, size)) moments_.push_back(std::move(m));
+    rescaled_ = rescaled_modules(model_, plans_, layer);
   }
 
   // What a chunk takes on its way through the MLP, beside its result.
@@ -258,15 +233,14 @@ class RunMoments {
     const bool one_input = config_.parallel && model_.arch().mlp_norm.empty() && !mixture;
     const bool direct = model_.arch().attn_post_norm.empty() && !config_.residual_normed;
     const bool mlp_direct = model_.arch().mlp_post_norm.empty() && !config_.residual_normed && !mixture;
-    int64_t width = config_.heads * config_.value_dim, inner = 0, projected = 0;
+    int64_t width = config_.heads * config_.value_dim, inner = 0;
     bool fused = false;
     for (size_t i = first; i < end; i++) {
       const Module& m = module(i);
       if (m.role == Role::kDown && m.expert < 0) inner = m.cols;
       if (m.role == Role::kGateUp) fused = true;
-      if (projects(m.role)) projected += m.rows;
     }
-    if (transforms_) scale(layer, width, inner);
+    if (transforms_) scale(layer);
     const Count kept = config_.parallel || mixture ? floats(rows_, config_.hidden) * Count(sides_) : Count();
     const auto there = [&](bool keeps_inputs) {
       Moment m = always();
@@ -294,7 +268,7 @@ class RunMoments {
     Moment attention = there(config_.parallel);
     attention.add("activations of some sequences", floats(chunk_, config_.hidden));
     attention.add("activations of some sequences",
-                  floats(std::min(chunk_, kScratchRows), std::max(projected, 3 * width)));
+                  floats(std::min(chunk_, kScratchRows), projection_width(model_, layer)));
     push(std::move(attention), "attention");
     solve_stage({Role::kO}, direct, config_.parallel, Count());
     if (!mixture) {
@@ -320,6 +294,9 @@ class RunMoments {
         run_stage(base, s, down ? through_mlp(shared, fused) : Count(), judges_, rows_);
         for (const size_t i : s.modules) remember(i);
       }
+      Moment adding = base;
+      adding.add("outputs of some sequences", floats(chunk_, shared + config_.hidden));
+      push(std::move(adding), "adding the shared expert");
     }
     const int64_t per_token = config_.moe.per_token;
     base.add("routes", floats(rows_, config_.moe.experts + 5 * per_token), sides_);
@@ -337,6 +314,10 @@ class RunMoments {
     const int64_t some = std::min(kChunkTokens, tokens);
     run_stage(base, stage_of(layer, {Role::kDown}, 0), floats(some, config_.hidden) + floats(some, inner), judges,
               tokens);
+    Moment adding = base;
+    const int64_t busiest = std::min({rows_, share * kBusiest / 2, kScratchRows});
+    adding.add("outputs of some sequences", floats(busiest, 2 * config_.hidden + 2 * inner));
+    push(std::move(adding), "adding an expert");
     for (size_t i = first; i < end; i++)
       if (module(i).expert >= 0 && plans_[i].method != Method::kKeep) remember(i);
   }
@@ -364,6 +345,8 @@ class RunMoments {
        measured_ = false;  // measured_: the output metrics are there
   int32_t metric_ = 0;
   int64_t length_ = 0, rows_ = 0, chunk_ = 0, judges_ = 0, sides_ = 1, widest_ = 0, chain_ = 0;
+  size_t panels_ = 0;
+  std::set<size_t> rescaled_;  // modules of the current block that are float32 by now
   size_t first_unsolved_ = 0;  // modules before it are solved, as far as they are quantized
   Count stash_, results_;
 };

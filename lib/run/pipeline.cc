@@ -8,6 +8,7 @@
 #include "model/latent.h"
 #include "model/scratch.h"
 #include "run/experts.h"
+#include "run/memory.h"
 #include "run/sizes.h"
 #include "run/solve.h"
 #include "run/streams.h"
@@ -30,7 +31,7 @@ class Run {
         options_(options) {}
 
   Status calibrate();
-  Result<ModelPtr> finish();
+  Result<ModelPtr> finish(const PeakWatch& watch);
 
  private:
   size_t index(Role role, int64_t layer) const {
@@ -447,15 +448,15 @@ Status Run::head() {
   return solve(i, weight, solver.get(), nullptr);
 }
 
-Result<ModelPtr> Run::finish() {
+Result<ModelPtr> Run::finish(const PeakWatch& watch) {
   release_unused();
   at("write", model_.config().layers, 0);
   if (options_.progress) options_.progress->info.module = "";
-  Json json = report_to_json(report_);
+  const auto report = [&] { return report_to_json(watch.complete(&report_)); };  // late: copying may take the most
   if (!writer_)
     return Model::with_matrices(plan_.model(), std::move(matrices_), format_->id,
-                                std::make_shared<const Json>(std::move(json)), std::move(changed_));
-  QZ_TRY(writer_->finish(std::move(json), options_.progress));
+                                std::make_shared<const Json>(report()), std::move(changed_));
+  QZ_TRY(writer_->finish(report, options_.progress));
   writer_.reset();
   return Model::open(model_.context_ptr(), options_.stream_to);
 }
@@ -490,9 +491,10 @@ Status Run::calibrate() {
 
 Result<ModelPtr> run_plan(const Plan& plan, const TokenSet* calibration, const RunOptions& options) {
   const ReleaseUnusedAtEnd release;
+  const PeakWatch watch(plan, calibration, options.format, options.stream_to.empty());
   Run run(plan, calibration, options, nullptr);
   QZ_TRY(run.calibrate());
-  return run.finish();
+  return run.finish(watch);
 }
 
 Status probe_plan(const Plan& plan, const TokenSet& calibration, const RunOptions& options, const Probe& probe) {

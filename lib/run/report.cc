@@ -1,5 +1,6 @@
 #include "run/report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -11,6 +12,7 @@ namespace qz {
 namespace {
 
 Json number(double v) { return std::isfinite(v) ? Json(v) : Json(nullptr); }
+Json bytes(uint64_t v) { return v > 0 ? Json(v) : Json(nullptr); }
 
 // Fields by name, with a default for the ones that are absent.
 struct Reader {
@@ -74,6 +76,7 @@ Json report_to_json(const RunReport& report) {
             {"tokens", report.calibration_tokens},
             {"sha256", report.calibration_hash}}},
           {"events", report.events},
+          {"memory", {{"estimated", bytes(report.memory.estimated)}, {"measured", bytes(report.memory.measured)}}},
           {"changed", std::move(changed)},
           {"modules", std::move(modules)}};
 }
@@ -90,6 +93,11 @@ Result<RunReport> report_from_json(const Json& json) {
     report.calibration_sequences = c.integer("sequences");
     report.calibration_tokens = c.integer("tokens");
     report.calibration_hash = c.text("sha256");
+  }
+  if (json.contains("memory") && json["memory"].is_object()) {
+    const Reader m{json["memory"]};
+    report.memory.estimated = static_cast<uint64_t>(std::max<int64_t>(0, m.integer("estimated")));
+    report.memory.measured = static_cast<uint64_t>(std::max<int64_t>(0, m.integer("measured")));
   }
   if (json.contains("events") && json["events"].is_array())
     for (const Json& e : json["events"])

@@ -31,6 +31,12 @@ struct ChangedVector {  // a norm or bias that a transform rescaled
 };
 std::string hash_vector(const std::vector<float>& values);
 
+// Of a run's process, in bytes; 0: not known.
+struct PeakMemory {
+  uint64_t estimated = 0;  // what estimate_run() said when the run began
+  uint64_t measured = 0;   // the most that was resident; not known where the process had been larger before the run
+};
+
 struct RunReport {
   std::string format;
   int64_t calibration_sequences = 0, calibration_tokens = 0;
@@ -38,6 +44,7 @@ struct RunReport {
   std::vector<ModuleReport> modules;
   std::vector<ChangedVector> changed;
   std::vector<std::string> events;  // fallbacks and warnings, in words
+  PeakMemory memory;
 };
 
 // NaN becomes null and back.

@@ -140,7 +140,7 @@ Status save_model(const Model& model, const std::string& dir, WriteOptions optio
     update_report(name, out.matrix, &report);
     QZ_TRY(writer->write_matrix(i, out.matrix));
   }
-  return writer->finish(std::move(report), progress);
+  return writer->finish([&] { return std::move(report); }, progress);
 }
 
 }  // namespace qz

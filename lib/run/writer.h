@@ -1,5 +1,6 @@
 // Writes a model directory while its modules become ready: the layout of every file is known before the first of them.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,9 +35,9 @@ class ModelWriter {
   virtual Status write_dense(size_t module, const Matrix& weight) = 0;
   // This tensor gets other values than the source's when the rest is copied.
   void replace(const std::string& name, std::vector<float> values) { changed_[name] = std::move(values); }
-  // Copies the rest, writes the configuration, side files and the report (its "files" are filled in), publishes the
-  // directory.
-  virtual Status finish(Json report, Progress* progress) = 0;
+  // Copies the rest, writes the configuration and side files, then asks for the report and writes it (its "files" are
+  // filled in), publishes the directory.
+  virtual Status finish(const std::function<Json()>& report, Progress* progress) = 0;
 
  protected:
   Vectors changed_;

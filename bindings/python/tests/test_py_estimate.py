@@ -94,5 +94,7 @@ def test_a_dry_run_announces_and_writes_nothing(cli, cli_json, tmp_path):
     made = cli_json("quantize", SAMPLE, out, "--samples", "8", "--length", "64")
     assert announced["disk"] == made["bytes_after"]
     assert made["memory"]["measured"] > 0 and made["memory"]["estimated"] > 0
+    assert cli_json("report", out)["report"]["memory"]["estimated"] == made["memory"]["estimated"]
+    assert " estimated" in cli("report", out)[1]
     status, text, _ = cli("quantize", SAMPLE, out, "--dry-run")
     assert status == 0 and "residual streams" in text and "model.safetensors" in text

@@ -117,5 +117,11 @@ def megabytes(size: float) -> str:
     return f"{size / 1e6:.2f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"
 
 
+def memory_words(memory: dict[str, Any]) -> str:
+    """Of a report's "memory": the most that the run's process took, beside what was expected."""
+    measured, estimated = memory["measured"], memory["estimated"]
+    return f"{megabytes(measured) if measured else 'not'} measured, {megabytes(estimated) if estimated else 'not'} estimated"
+
+
 def group_words(group: int) -> str:
     return {-1: "row", -2: "tensor", 0: "-"}.get(group, str(group))

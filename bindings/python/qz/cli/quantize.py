@@ -21,7 +21,7 @@ from ..model import Model
 from ..names import BLOCKS, FORMATS, METHODS, TRANSFORMS
 from ..plan import Plan, Rule
 from ..presets import PRESETS
-from .common import Common, megabytes, pairs, with_common
+from .common import Common, megabytes, memory_words, pairs, with_common
 from .estimate import items_table
 from .words import Group, Size, Strength, gptq_options, parse_rule, preset, scheme_from
 
@@ -114,9 +114,6 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
     if budget is not None and calibration is not None:
         with common.progress() as progress:
             plan.set_budget(calibration, budget, format=format_, seed=seed, progress=progress)
-    sequences = len(calibration) if calibration is not None else 1
-    expected = estimate(opened, MemoryQuery(goal="quantize", plan=plan, format=format_, batch=sequences,
-                                            seq_len=-(-calibration.tokens // sequences) if calibration is not None else 1))
     with common.progress() as progress, MemoryMonitor(log=memory_log, context=common.context) as monitor:
         made = plan.run(calibration, format=format_, stream_to=out, overwrite=overwrite, strict=strict, shard_bytes=shard_size, seed=seed,
                         progress=progress)
@@ -124,7 +121,8 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
     summary["format"] = made.info.format
     summary["calibration"] = None if calibration is None else {"sequences": len(calibration), "tokens": calibration.tokens, "seed": seed}
     summary["seconds"] = time.monotonic() - started
-    summary["memory"] = {"estimated": expected.host, "measured": monitor.host_peak}
+    summary["memory"] = memory = made.report_json()["memory"]
+    memory["measured"] = memory["measured"] or monitor.host_peak  # by samples where the calibration took more than the run
     summary["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     common.emit({"command": "quantize", **summary, "module_reports": [asdict(r) for r in made.report]},
                 lambda console: _show(console, summary))
@@ -225,6 +223,6 @@ def _show(console: Console, s: dict[str, Any]) -> None:
     if s["calibration"]:
         rows.append(("calibration", f"{s['calibration']['sequences']} sequences, {s['calibration']['tokens']} tokens"))
     rows += [("fallbacks", ", ".join(s["fallbacks"]) or "none"), ("time", f"{s['seconds']:.1f} s"),
-             ("peak memory", f"{megabytes(s['memory']['measured'])} measured, {megabytes(s['memory']['estimated'])} estimated"),
+             ("peak memory", memory_words(s["memory"])),
              ("written", f"{s['out']} ({s['format']})")]
     console.print(pairs(rows))

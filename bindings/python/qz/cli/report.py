@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import Optional
+from typing import Any, Optional
 
 import click
 from rich.console import Console
@@ -10,20 +10,20 @@ from rich.table import Table
 
 from ..model import Model
 from ..report import ModuleReport
-from .common import Common, group_words, with_common
+from .common import Common, group_words, memory_words, with_common
 
 
 @click.command(short_help="What quantization did to each module.")
 @click.argument("directory", type=click.Path())
 @with_common
 def report(common: Common, directory: str) -> None:
-    """Shows the report that lies in a quantized DIRECTORY: methods, errors, damping, time."""
+    """Shows the report that lies in a quantized DIRECTORY: methods, errors, damping, time, peak memory as estimated and as measured."""
     model = Model.open(directory, context=common.context)
     document, modules = model.report_json(), model.report
-    common.emit({"command": "report", "directory": directory, "report": document}, lambda console: _show(console, modules))
+    common.emit({"command": "report", "directory": directory, "report": document}, lambda console: _show(console, modules, document.get("memory")))
 
 
-def _show(console: Console, modules: list[ModuleReport]) -> None:
+def _show(console: Console, modules: list[ModuleReport], memory: Optional[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("module", no_wrap=True)
     for title in ("method", "bits", "group", "output error", "of RTN", "damp", "drift", "residual", "s"):
@@ -34,6 +34,8 @@ def _show(console: Console, modules: list[ModuleReport]) -> None:
                       group_words(r.group), _number(r.output_error, ".3g"), _number(ratio, ".2f"), _number(r.damp, ".2g"),
                       _number(r.drift, ".2g"), _number(r.residual, ".2g"), _number(r.seconds, ".2f"))
     console.print(table)
+    if memory and memory["estimated"]:
+        console.print(f"peak memory: {memory_words(memory)}")
 
 
 def _number(value: Optional[float], form: str) -> str:
