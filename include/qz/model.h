@@ -43,7 +43,7 @@ typedef struct qz_save_options {
   qz_format format;        /* DEFAULT: the model's own if it is quantized */
   int32_t overwrite;       /* 1: replace an existing directory, atomically */
   int32_t allow_loss;      /* 1: what the target cannot hold exactly is rounded to the nearest that it can */
-  uint64_t shard_bytes;    /* 0 = 5 GB */
+  uint64_t shard_bytes;    /* 0 = 5 GB; of GGUF one file */
   qz_progress_fn progress; /* may be NULL */
   void *user;
 } qz_save_options;

@@ -91,7 +91,7 @@ typedef struct qz_run_options {
   const char *stream_to;   /* write the directory while the layers finish and drop them from memory; NULL = keep all in memory */
   int32_t overwrite;       /* 1: stream_to may exist */
   int32_t strict;          /* 1: warnings that mean a worse result (too few tokens for a Hessian) are errors */
-  uint64_t shard_bytes;    /* 0 = 5 GB */
+  uint64_t shard_bytes;    /* 0 = 5 GB; of GGUF one file */
   uint64_t seed;           /* of the split into solving and judging tokens */
   qz_progress_fn progress; /* may be NULL */
   void *user;
@@ -156,6 +156,13 @@ typedef struct qz_budget_options {
 /* Mixed precision: adds a rule for each linear layer in a block that the plan quantizes, with the candidate that makes the model lose
  * least at this size. What each layer loses with each candidate is measured once, as long as neither plan nor question change. */
 QZ_API qz_status qz_plan_set_budget(qz_plan *plan, const qz_calib *calib, const qz_budget_options *opts);
+/* llama.cpp's importance matrix of a text: for each linear layer the mean square of each of its inputs, under GGUF's names. path: a file,
+ * replaced when it is complete. model: in 16 bits, of a family that llama.cpp has (else QZ_STATUS_UNSUPPORTED). */
+QZ_API qz_status qz_imatrix_write(const qz_model *model, const qz_calib *calib, const char *path, qz_progress_fn progress, void *user);
+/* From now on, where the plan rounds to GGUF's block codes (method RTN), errors of a layer's inputs count by that file's numbers: GGUF, or
+ * llama.cpp's older *.dat. Layers that it does not hold are rounded as before. QZ_STATUS_BAD_FILE: it holds none of the model's layers,
+ * or those of a model of another size. Not part of the plan's JSON. */
+QZ_API qz_status qz_plan_set_imatrix(qz_plan *plan, const char *path);
 /* calib may be NULL when no module needs it. With stream_to, *out is the directory that was written, opened. */
 QZ_API qz_status qz_plan_run(const qz_plan *plan, const qz_calib *calib, const qz_run_options *run, qz_model **out);
 QZ_API void qz_plan_free(qz_plan *plan);

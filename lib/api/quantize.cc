@@ -4,6 +4,7 @@
 #include "api/handles.h"
 #include "packed/block_code.h"
 #include "run/budget.h"
+#include "run/imatrix.h"
 #include "run/pipeline.h"
 
 namespace qz {
@@ -326,6 +327,25 @@ qz_status qz_plan_set_budget(qz_plan* plan, const qz_calib* calib, const qz_budg
     qz::Progress progress = qz::make_progress(o.progress, o.user);
     options.progress = &progress;
     return qz::set_budget(&plan->plan, calib->tokens, options);
+  });
+}
+
+qz_status qz_imatrix_write(const qz_model* model, const qz_calib* calib, const char* path, qz_progress_fn progress,
+                           void* user) {
+  return qz::guard("qz_imatrix_write", [&]() -> Status {
+    QZ_TRY(qz::require(model, "model"));
+    QZ_TRY(qz::require(calib, "calib"));
+    QZ_TRY(qz::require(path, "path"));
+    qz::Progress call = qz::make_progress(progress, user);
+    return qz::write_imatrix(model->model, calib->tokens, path, &call);
+  });
+}
+
+qz_status qz_plan_set_imatrix(qz_plan* plan, const char* path) {
+  return qz::guard("qz_plan_set_imatrix", [&]() -> Status {
+    QZ_TRY(qz::require(plan, "plan"));
+    QZ_TRY(qz::require(path, "path"));
+    return qz::set_imatrix(&plan->plan, path);
   });
 }
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/checked.h"
+#include "io/shard_index.h"
 
 namespace qz {
 namespace {
@@ -309,28 +310,60 @@ size_t GgufBuilder::add_tensor(std::string name, const GgufType& type, std::vect
   return tensors_.size() - 1;
 }
 
-GgufBuilder::Layout GgufBuilder::finish() const {
+uint64_t GgufBuilder::Layout::bytes() const {
+  uint64_t sum = 0;
+  for (const File& f : files) sum += f.bytes;
+  return sum;
+}
+
+GgufBuilder::File GgufBuilder::make_file(const std::vector<size_t>& tensors, size_t index, size_t count,
+                                         std::vector<Place>* places) const {
   const auto aligned = [](uint64_t v) { return (v + kAlignment - 1) / kAlignment * kAlignment; };
-  Layout out;
+  GgufBuilder keys;
+  if (index == 0) keys.keys_ = keys_, keys.key_count_ = key_count_;
+  if (count > 1) {  // types as llama.cpp reads them
+    keys.begin("split.no", kU16), append(static_cast<uint16_t>(index), &keys.keys_);
+    keys.begin("split.count", kU16), append(static_cast<uint16_t>(count), &keys.keys_);
+    keys.begin("split.tensors.count", kI32), append(static_cast<int32_t>(tensors_.size()), &keys.keys_);
+  }
+  File out;
+  out.name = count == 1 ? std::string("model.gguf") : numbered("model", index, count, ".gguf");
   out.header = "GGUF";
   append(uint32_t{3}, &out.header);
-  append(uint64_t{tensors_.size()}, &out.header);
-  append(key_count_, &out.header);
-  out.header += keys_;
+  append(uint64_t{tensors.size()}, &out.header);
+  append(keys.key_count_, &out.header);
+  out.header += keys.keys_;
   uint64_t at = 0;
-  for (const GgufTensor& t : tensors_) {
+  for (const size_t i : tensors) {
+    const GgufTensor& t = tensors_[i];
     append_text(t.name, &out.header);
     append(static_cast<uint32_t>(t.shape.size()), &out.header);
     for (auto d = t.shape.rbegin(); d != t.shape.rend(); ++d) append(static_cast<uint64_t>(*d), &out.header);
     append(t.type->id, &out.header);
     append(at, &out.header);
-    out.offsets.push_back(at);
-    out.bytes.push_back(t.bytes);
+    (*places)[i] = {index, at, t.bytes};
     at = aligned(at + t.bytes);
   }
   out.header.resize(aligned(out.header.size()), '\0');
-  for (uint64_t& offset : out.offsets) offset += out.header.size();
-  out.file_bytes = out.header.size() + at;
+  for (const size_t i : tensors) (*places)[i].offset += out.header.size();
+  out.bytes = out.header.size() + at;
+  return out;
+}
+
+GgufBuilder::Layout GgufBuilder::finish(uint64_t most) const {
+  std::vector<std::vector<size_t>> parts(1);
+  uint64_t size = 0;
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    if (most != 0 && !parts.back().empty() && (size >= most || tensors_[i].bytes > most - size)) {
+      parts.emplace_back();
+      size = 0;
+    }
+    size += tensors_[i].bytes;
+    parts.back().push_back(i);
+  }
+  Layout out;
+  out.places.resize(tensors_.size());
+  for (size_t i = 0; i < parts.size(); ++i) out.files.push_back(make_file(parts[i], i, parts.size(), &out.places));
   return out;
 }
 

@@ -39,6 +39,8 @@ struct GgufHeader {
 Result<GgufHeader> read_gguf_header(const File& file, const Limits& limits);
 
 // Keys in the order in which they are added, then tensors back to back at multiples of 32 bytes.
+constexpr size_t kMostGgufParts = 1000;  // of a split file
+
 class GgufBuilder {
  public:
   void add(std::string_view key, uint32_t value);
@@ -51,18 +53,28 @@ class GgufBuilder {
   // Returns the index of the tensor.
   size_t add_tensor(std::string name, const GgufType& type, std::vector<int64_t> shape);
 
-  struct Layout {
-    std::string header;             // to be written at 0
-    std::vector<uint64_t> offsets;  // of the tensors, from the start of the file
-    std::vector<uint64_t> bytes;
-    uint64_t file_bytes = 0;
+  struct File {
+    std::string name, header;  // "model.gguf", or "model-00001-of-00003.gguf"; to be written at 0
+    uint64_t bytes = 0;
   };
-  Layout finish() const;
+  struct Place {  // of a tensor
+    size_t file = 0;
+    uint64_t offset = 0, bytes = 0;  // from the start of the file
+  };
+  struct Layout {
+    std::vector<File> files;
+    std::vector<Place> places;
+    uint64_t bytes() const;  // of all files
+  };
+  // One file, or several of at most `most` bytes of tensors each (a larger tensor has one of its own), all keys in the
+  // first, as llama.cpp's gguf-split writes them. 0 = one.
+  Layout finish(uint64_t most = 0) const;
 
  private:
   void begin(std::string_view key, uint32_t type);
   void begin_list(std::string_view key, uint32_t type, size_t count);
   void text(std::string_view value);
+  File make_file(const std::vector<size_t>& tensors, size_t index, size_t count, std::vector<Place>* places) const;
 
   std::string keys_;
   uint64_t key_count_ = 0;

@@ -28,6 +28,16 @@ Status check_present(const Repository& repository, const std::vector<std::string
 
 }  // namespace
 
+std::string numbered(std::string_view stem, size_t index, size_t count, std::string_view end) {
+  const auto five = [](size_t n) {
+    const std::string digits = std::to_string(n);
+    return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
+  };
+  std::string name(stem);
+  name.append("-").append(five(index + 1)).append("-of-").append(five(count)).append(end);
+  return name;
+}
+
 Result<ShardIndex> read_shard_index(const Context& context, const Repository& repository) {
   const std::string path = repository.path(kIndexName);
   const char* file = path.c_str();

@@ -13,6 +13,9 @@ namespace qz {
 inline constexpr char kIndexName[] = "model.safetensors.index.json";
 inline constexpr char kSingleName[] = "model.safetensors";
 
+// What shards are called: "model-00002-of-00003" + end, for index 1 of count 3.
+std::string numbered(std::string_view stem, size_t index, size_t count, std::string_view end);
+
 struct ShardIndex {
   std::vector<std::string> shards;                     // sorted, each once, plain names
   std::unordered_map<std::string, uint32_t> shard_of;  // tensor -> index into shards

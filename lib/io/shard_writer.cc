@@ -34,12 +34,7 @@ std::vector<std::vector<TensorSpec>> split(std::vector<TensorSpec> tensors, uint
 }
 
 std::string shard_name(size_t index, size_t count) {
-  if (count == 1) return kSingleName;
-  const auto five = [](size_t n) {
-    const std::string digits = std::to_string(n);
-    return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
-  };
-  return "model-" + five(index + 1) + "-of-" + five(count) + ".safetensors";
+  return count == 1 ? std::string(kSingleName) : numbered("model", index, count, ".safetensors");
 }
 
 struct IndexEntry {

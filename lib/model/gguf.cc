@@ -17,7 +17,6 @@ namespace {
 
 constexpr char kEnd[] = ".gguf";
 constexpr char kRopeFreqs[] = "rope_freqs.weight";
-constexpr size_t kMostParts = 1000;
 
 bool is_gguf_name(const std::string& name) {
   const size_t n = sizeof kEnd - 1;
@@ -61,7 +60,7 @@ Result<Opened> open_parts(const Context& context, const std::string& file) {
     QZ_ASSIGN(GgufHeader header, read_gguf_header(*opened, context.limits));
     const uint64_t said = count_of(header.metadata, "split.count", 1);
     if (said > 1 && (split_place(path) == std::string::npos || count_of(header.metadata, "split.no", 0) != part ||
-                     said > kMostParts || (part > 0 && said != count)))
+                     said > kMostGgufParts || (part > 0 && said != count)))
       return error(Code::kBadFile,
                    "%s: is part %llu of %llu by its keys, expected part %llu under a name as model-00001-of-00002.gguf",
                    path.c_str(), static_cast<unsigned long long>(count_of(header.metadata, "split.no", 0)) + 1,

@@ -1,5 +1,5 @@
-// A directory with model.gguf, the tokenizer's files and the report. Order of tensors: as llama.cpp's converter has
-// them, the ends first, then block by block.
+// A directory with model.gguf, or its parts, the tokenizer's files and the report. Order of tensors: as llama.cpp's
+// converter has them, the ends first, then block by block.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -14,7 +14,6 @@
 namespace qz {
 namespace {
 
-constexpr char kFile[] = "model.gguf";
 constexpr char kRopeFreqs[] = "rope_freqs.weight";
 constexpr uint32_t kMixed = 1;  // general.file_type where no number fits: mostly F16
 
@@ -57,15 +56,21 @@ class GgufWriter : public ModelWriter {
     QZ_TRY(add_tokenizer(source_, &builder));
     QZ_TRY(list_others(&builder));
     for (size_t i = 0; i < summary_.modules.size(); ++i) QZ_TRY(list_module(i, &builder));
-    layout_ = builder.finish();
-    QZ_ASSIGN(staging_, StagingDir::create(target, source_.checkpoint()->dir(), options.overwrite, layout_.file_bytes));
-    QZ_ASSIGN(file_, staging_->create_file(kFile, layout_.file_bytes));
-    return file_->write_at(0, layout_.header.data(), layout_.header.size());
+    layout_ = builder.finish(options.shard_bytes);
+    if (layout_.files.size() > kMostGgufParts)
+      return error(Code::kUnsupported, "gguf: %zu parts, expected at most %zu", layout_.files.size(), kMostGgufParts);
+    QZ_ASSIGN(staging_, StagingDir::create(target, source_.checkpoint()->dir(), options.overwrite, layout_.bytes()));
+    for (const GgufBuilder::File& f : layout_.files) {
+      QZ_ASSIGN(auto file, staging_->create_file(f.name, f.bytes));
+      QZ_TRY(file->write_at(0, f.header.data(), f.header.size()));
+      files_.push_back(std::move(file));
+    }
+    return {};
   }
 
   uint64_t module_bytes(size_t module) const override {
     const Place& p = places_[module];
-    return p.present ? layout_.bytes[p.tensor] / p.count : 0;
+    return p.present ? layout_.places[p.tensor].bytes / p.count : 0;
   }
 
   Status write_matrix(size_t module, const QMatrix& matrix) override {
@@ -92,14 +97,17 @@ class GgufWriter : public ModelWriter {
       if (progress) QZ_TRY(progress->poll());
       QZ_TRY(copy(o));
     }
-    if (!factors_.empty())
-      QZ_TRY(file_->write_at(layout_.offsets[factor_tensor_], factors_.data(), factors_.size() * sizeof(float)));
+    if (!factors_.empty()) QZ_TRY(put(factor_tensor_, 0, factors_.data(), factors_.size() * sizeof(float)));
     QZ_TRY(fill_gaps());
-    QZ_TRY(file_->close());
-    file_.reset();
+    std::vector<ShardHash> hashes;
+    for (size_t i = 0; i < files_.size(); ++i) {
+      QZ_TRY(files_[i]->close());
+      files_[i].reset();
+      QZ_ASSIGN(ShardHash hash, hash_file(staging_->path() + "/" + layout_.files[i].name, layout_.files[i].name));
+      hashes.push_back(std::move(hash));
+    }
     QZ_TRY(source_.checkpoint()->check_unchanged());
-    QZ_ASSIGN(ShardHash hash, hash_file(staging_->path() + "/" + kFile, kFile));
-    return publish(source_, {hash}, report(), staging_.get(), progress);
+    return publish(source_, hashes, report(), staging_.get(), progress);
   }
 
  private:
@@ -215,7 +223,7 @@ class GgufWriter : public ModelWriter {
       return error(Code::kInternal, "%s: %zu bytes given for %llu", name.c_str(), bytes.size(),
                    static_cast<unsigned long long>(module_bytes(module)));
     const std::vector<uint8_t> ordered = paired(bytes, source_.modules()[module].rows, p.heads);
-    return file_->write_at(layout_.offsets[p.tensor] + p.index * bytes.size(), ordered.data(), ordered.size());
+    return put(p.tensor, p.index * bytes.size(), ordered.data(), ordered.size());
   }
 
   Status copy(const Other& o) {
@@ -225,7 +233,7 @@ class GgufWriter : public ModelWriter {
       bytes.resize(it->second.size() * dtype_bits(o.dtype) / 8);
       from_f32(it->second.data(), o.dtype, it->second.size(), bytes.data());
       const std::vector<uint8_t> ordered = paired(bytes, t.shape.empty() ? 1 : t.shape[0], o.heads);
-      return file_->write_at(layout_.offsets[o.tensor], ordered.data(), ordered.size());
+      return put(o.tensor, 0, ordered.data(), ordered.size());
     }
     QZ_TRY(source_.checkpoint()->read(t, bytes.data()));
     if (t.dtype != o.dtype) {
@@ -235,16 +243,22 @@ class GgufWriter : public ModelWriter {
       from_f32(values.data(), o.dtype, values.size(), bytes.data());
     }
     const std::vector<uint8_t> ordered = paired(bytes, t.shape.empty() ? 1 : t.shape[0], o.heads);
-    return file_->write_at(layout_.offsets[o.tensor], ordered.data(), ordered.size());
+    return put(o.tensor, 0, ordered.data(), ordered.size());
+  }
+
+  Status put(size_t tensor, uint64_t at, const void* bytes, size_t size) {
+    const GgufBuilder::Place& p = layout_.places[tensor];
+    return files_[p.file]->write_at(p.offset + at, bytes, size);
   }
 
   // Between tensors, and behind the last: zeros, which reserved space may not be.
   Status fill_gaps() {
     const std::vector<uint8_t> zeros(64, 0);
-    for (size_t i = 0; i < layout_.offsets.size(); ++i) {
-      const uint64_t end = layout_.offsets[i] + layout_.bytes[i];
-      const uint64_t next = i + 1 < layout_.offsets.size() ? layout_.offsets[i + 1] : layout_.file_bytes;
-      if (next > end) QZ_TRY(file_->write_at(end, zeros.data(), next - end));
+    for (size_t i = 0; i < layout_.places.size(); ++i) {
+      const GgufBuilder::Place& p = layout_.places[i];
+      const bool last = i + 1 == layout_.places.size() || layout_.places[i + 1].file != p.file;
+      const uint64_t end = p.offset + p.bytes, next = last ? layout_.files[p.file].bytes : layout_.places[i + 1].offset;
+      if (next > end) QZ_TRY(files_[p.file]->write_at(end, zeros.data(), next - end));
     }
     return {};
   }
@@ -259,7 +273,7 @@ class GgufWriter : public ModelWriter {
   size_t factor_tensor_ = 0;
   GgufBuilder::Layout layout_;
   std::unique_ptr<StagingDir> staging_;
-  std::unique_ptr<OutputFile> file_;
+  std::vector<std::unique_ptr<OutputFile>> files_;
 };
 
 }  // namespace

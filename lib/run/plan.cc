@@ -145,6 +145,8 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
     p.scheme = rule->scheme;
     p.gptq = rule->gptq;
     p.transform = rule->transform;
+    if (plan.importance && !(*plan.importance)[out.size()].empty())
+      p.importance = (*plan.importance)[out.size()].data();
     if (!has_calibration && p.measures())
       return error(Code::kInvalidArgument, "'%s' is to %s, but there are no calibration tokens", module.name.c_str(),
                    need_of(p).c_str());

@@ -32,6 +32,8 @@ class Plan {
   const std::vector<Rule>& rules() const { return rules_; }
   // What a budget search measured (budget.h); travels with the plan so that another budget costs nothing.
   std::shared_ptr<const Sensitivity> sensitivity;
+  // Mean squares of the columns of each module (imatrix.h), for block codes that are rounded; null: they count alike.
+  std::shared_ptr<const std::vector<std::vector<float>>> importance;
   void keep_rules(size_t count) { rules_.resize(std::min(count, rules_.size())); }  // the first ones
   Status add_rule(Rule rule);  // kInvalidArgument: matches nothing, or the scheme is not one
   static Result<Plan> from_json(ModelPtr model, std::string_view json);
@@ -48,6 +50,7 @@ struct ModulePlan {
   Scheme scheme;
   GptqOptions gptq;
   TransformOptions transform;
+  const float* importance = nullptr;  // of the columns; the plan's
   // Whether statistics of its inputs are needed.
   bool measures() const;
 };

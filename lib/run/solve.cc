@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "method/block_gptq.h"
+#include "method/blocks.h"
 #include "method/clip.h"
 #include "method/gptq.h"
 #include "method/hqq.h"
@@ -99,6 +100,8 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
     q = std::move(*found);
   } else if (stage && clips(plan, module.role)) {
     QZ_ASSIGN(q, rtn_clipped(context, weight, stage->stats().h.view(), plan.scheme, format.min_zero));
+  } else if (plan.importance && plan.scheme.is_block()) {
+    QZ_ASSIGN(q, round_to_blocks(context, weight, plan.importance, plan.scheme));
   } else {
     q = rounded;
   }

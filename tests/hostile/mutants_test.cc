@@ -95,7 +95,19 @@ class Mutants : public ::testing::Test {
     original_ = place_.good(tiny_model());
     calib_ = place_.tokens(96, 64);
     save_in_shards();
+    write_imatrix();
     for (const Kind& kind : kKinds) quantize(kind);
+  }
+
+  void write_imatrix() {
+    const std::string path = place_.root() + "/imatrix";
+    ASSERT_EQ(qz_imatrix_write(original_.get(), calib_.get(), path.c_str(), nullptr, nullptr), QZ_STATUS_OK)
+        << qz_last_error();
+    imatrices_.push_back(qz::slurp(path));
+    const auto number = [](int32_t v) { return std::string(reinterpret_cast<const char*>(&v), sizeof v); };
+    const std::string name = "blk.0.attn_q.weight";  // the older file, of one layer
+    imatrices_.push_back(number(1) + number(static_cast<int32_t>(name.size())) + name + number(3) + number(64) +
+                         std::string(64 * 4, '\1'));
   }
 
   void save_in_shards() {
@@ -230,6 +242,16 @@ class Mutants : public ::testing::Test {
     return true;
   }
 
+  bool imatrix(Mutator* random) {
+    const std::string bytes = random->damage(imatrices_[random->below(imatrices_.size())], false);
+    const std::string path = place_.root() + "/imatrix";
+    std::ofstream(path, std::ios::binary) << bytes;
+    qz_plan* made = nullptr;
+    if (!ok(qz_plan_create(original_.get(), &made))) return false;
+    const Handle<qz_plan> plan(made);
+    return ok(qz_plan_set_imatrix(made, path.c_str()));
+  }
+
   bool tokens(Mutator* random) {
     TokenFile file;
     file.ids.assign(100, 5);
@@ -258,6 +280,7 @@ class Mutants : public ::testing::Test {
   Handle<qz_model> original_;
   Handle<qz_calib> calib_;
   std::vector<Base> bases_;
+  std::vector<std::string> imatrices_;
 };
 
 TEST_F(Mutants, AreAcceptedOrRefused) {
@@ -273,6 +296,9 @@ TEST_F(Mutants, AreAcceptedOrRefused) {
         break;
       case 1:
         accepted += tokens(&random);
+        break;
+      case 3:
+        accepted += imatrix(&random);
         break;
       case 2:
         accepted += use(&random, place_.model(), random.damage(kArch, true).c_str());

@@ -101,6 +101,11 @@ class Calibration(Handle):
         """Writes one compressed file with a checksum, so that a run can be repeated without the tokenizer."""
         check(lib.qz_calib_save(self._pointer, c_string(path)))
 
+    def write_imatrix(self, model: Model, path: str | os.PathLike[str], progress: Optional[ProgressFunction] = None) -> None:
+        """Writes llama.cpp's importance matrix of this text: for each linear layer of the model the mean square of each of its inputs.
+        Unsupported for a family that llama.cpp does not have."""
+        long_call(progress, lambda callback: lib.qz_imatrix_write(model._pointer, self._pointer, c_string(path), callback, ffi.NULL))
+
     def add_tokens(self, ids: Any) -> None:
         """Appends one sequence of token ids. They are checked against the vocabulary when they are used."""
         array = token_array(ids)

@@ -137,6 +137,12 @@ class Plan(Handle):
         long_call(progress, call)
         return self
 
+    def set_imatrix(self, path: str | os.PathLike[str]) -> Plan:
+        """Where the plan rounds to GGUF's block codes, errors count by an importance matrix: a file of llama.cpp's (GGUF or the older .dat)
+        or of Calibration.write_imatrix(). BadFile if it holds none of the model's layers. Returns the plan."""
+        check(lib.qz_plan_set_imatrix(self._pointer, c_string(os.fspath(path))))
+        return self
+
     def run(self, calibration: Optional[Calibration] = None, *, format: Optional[str] = None,
             stream_to: Optional[str | os.PathLike[str]] = None, overwrite: bool = False, strict: bool = False, shard_bytes: int = 0,
             seed: int = 0, progress: Optional[ProgressFunction] = None) -> Model:

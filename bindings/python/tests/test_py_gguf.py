@@ -2,6 +2,7 @@
 import struct
 
 import numpy as np
+import pytest
 from sample import LAYERS, MODULES, SAMPLE, VOCAB
 
 import qz
@@ -101,3 +102,57 @@ def test_a_scheme_that_is_no_block_is_refused(cli):
     assert status != 0 and "only block codes" in err
 
 
+
+
+def test_an_imatrix_holds_the_mean_squares_of_the_inputs(cli_json, tmp_path):
+    """Of the first layer's q by hand: the norm of the embeddings of the tokens."""
+    import test_py_codes
+    out = tmp_path / "imatrix.gguf"
+    tokens = np.random.default_rng(3).integers(3, VOCAB, (8, 64)).astype(np.int32)
+    np.save(tmp_path / "tokens.npy", tokens)
+    cli_json("imatrix", SAMPLE, out, "--calib", "text", "--calib", tmp_path / "tokens.npy", "--samples", 8, "--length", 64)
+    keys, tensors = read_gguf(out)
+    assert keys["general.type"] == "imatrix" and keys["imatrix.chunk_count"] == 8 and keys["imatrix.chunk_size"] == 64
+    assert len(tensors) == 2 * MODULES
+    weights = test_py_codes.tensors(SAMPLE)
+    x = weights["model.embed_tokens.weight"].astype(np.float64)[tokens.ravel()]
+    x *= weights["model.layers.0.input_layernorm.weight"].astype(np.float64) / np.sqrt(np.mean(x * x, axis=1, keepdims=True) + 1e-6)
+    dims, kind, raw = tensors["blk.0.attn_q.weight.in_sum2"]
+    assert dims == [x.shape[1], 1] and kind == 0
+    np.testing.assert_allclose(np.frombuffer(raw, np.float32), np.sum(x * x, axis=0), rtol=2e-2)  # inputs are bfloat16 on some CPUs
+    assert np.frombuffer(tensors["blk.0.attn_q.weight.counts"][2], np.float32) == tokens.size
+
+
+def test_rounding_with_an_imatrix_loses_less(cli_json, model, tmp_path):
+    text = qz.Calibration.generated(model, 32, 64, seed=5)
+    text.write_imatrix(model, tmp_path / "imatrix.gguf")
+    kl = {}
+    for name, options in {"with": ["--imatrix", tmp_path / "imatrix.gguf"], "without": []}.items():
+        cli_json("quantize", SAMPLE, tmp_path / name, "--format", "gguf", "--scheme", "q4_0", "--method", "rtn", *options)
+        test = qz.Calibration.generated(model, 16, 64, seed=6)
+        kl[name] = qz.perplexity(qz.Model.open(tmp_path / name), test, model, window=64).kl_to_reference
+    assert kl["with"] < kl["without"]
+
+
+def test_the_older_imatrix_says_the_same(model, tmp_path):
+    """int32 count; per entry name, calls, values = means times calls."""
+    qz.Calibration.generated(model, 4, 64, seed=5).write_imatrix(model, tmp_path / "new.gguf")
+    _, tensors = read_gguf(tmp_path / "new.gguf")
+    names = [name[:-len(".in_sum2")] for name in tensors if name.endswith(".in_sum2")]
+    data = struct.pack("<i", len(names))
+    for name in names:
+        sums = np.frombuffer(tensors[name + ".in_sum2"][2], np.float32)
+        count = np.frombuffer(tensors[name + ".counts"][2], np.float32)[0]
+        data += struct.pack("<i", len(name)) + name.encode() + struct.pack("<ii", 4, len(sums)) + (sums / count * 4).tobytes()
+    (tmp_path / "old.dat").write_bytes(data)
+    made = []
+    for file in ("new.gguf", "old.dat"):
+        small = qz.Plan(model).add("*", "rtn", "q4_0").set_imatrix(tmp_path / file).run(format="gguf")
+        made.append([r.weight_error for r in small.report])
+    np.testing.assert_allclose(made[0], made[1], rtol=1e-3)
+    plain = qz.Plan(model).add("*", "rtn", "q4_0").run(format="gguf")
+    assert all(a != b.weight_error for a, b in zip(made[0], plain.report))
+    for cut in (2, 40, len(data) - 8):
+        (tmp_path / "cut.dat").write_bytes(data[:cut])
+        with pytest.raises(qz.BadFile):
+            qz.Plan(model).set_imatrix(tmp_path / "cut.dat")

@@ -89,6 +89,33 @@ TEST(Gguf, FilesOfTheToolComeBackAsTheyWere) {
   }
 }
 
+TEST(Gguf, PartsHoldWhatOneFileHolds) {
+  const ModelPtr model = golden("llama-128", 2);
+  RunOptions options;
+  options.format = FormatId::kGguf;
+  const ModelPtr memory = run(blocks_plan(model, Method::kRtn, "q4_0", 32), nullptr, options);
+  ASSERT_NE(memory, nullptr);
+  const TempDir dir;
+  WriteOptions write;
+  write.format = FormatId::kGguf;
+  write.shard_bytes = 60000;
+  const Status saved = save_model(*memory, dir / "parts", write, nullptr);
+  ASSERT_TRUE(saved.ok()) << saved.text();
+  EXPECT_FALSE(std::filesystem::exists(dir / "parts/model.gguf"));
+  size_t parts = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(dir / "parts"))
+    parts += entry.path().extension() == ".gguf";
+  ASSERT_GT(parts, 2u);
+  const ModelPtr file = open_model(dir / "parts"), one = write_gguf(memory, dir / "one");
+  ASSERT_NE(file, nullptr);
+  EXPECT_TRUE(matrix_hashes(*file) == matrix_hashes(*memory));
+  EXPECT_TRUE(logits_of(file) == logits_of(one));
+  const Verification v = *verify_directory(*memory, dir / "parts", nullptr);
+  EXPECT_TRUE(v.ok()) << dump_json(verification_to_json(v));
+  write.shard_bytes = 1;  // a part for each tensor is fine, more than can be read is not
+  EXPECT_TRUE(save_model(*memory, dir / "many", write, nullptr).ok());
+}
+
 TEST(Gguf, GptqOnBlocksBeatsRounding) {
   const ModelPtr model = golden("llama-128", 2);
   const TokenSet tokens = random_tokens(*model, 12, 200);

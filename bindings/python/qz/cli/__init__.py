@@ -22,6 +22,7 @@ from .doctor import doctor
 from .estimate import estimate
 from .evaluate import evaluate
 from .generate import generate
+from .imatrix import imatrix
 from .inspect import inspect
 from .presets import presets
 from .quantize import quantize
@@ -39,7 +40,7 @@ def commands() -> None:
 
 
 for command in (quantize, evaluate, compare, generate, inspect, convert, presets, verify, report, devices, doctor, estimate, check, advise_command,
-                arch):
+                arch, imatrix):
     commands.add_command(command)
 
 

@@ -51,8 +51,9 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, preset, sche
 @click.option("--length", type=click.IntRange(2), help="Tokens of one; by default by the model's size.")
 @click.option("--seed", type=click.IntRange(0), default=defaults.SEED, show_default=True)
 @click.option("--save-calib", type=click.Path(), help="Keep the calibration tokens in a file.")
+@click.option("--imatrix", type=click.Path(), help="Importance of columns where GGUF's blocks are rounded (--method rtn): a file of llama.cpp's or of `qz imatrix`.")
 @click.option("--overwrite", is_flag=True, help="OUT may exist.")
-@click.option("--shard-size", type=Size(), default="5GB", show_default=True)
+@click.option("--shard-size", type=Size(), default=None, show_default="5GB; of GGUF one file")
 @click.option("--strict", is_flag=True, help="Warnings that mean a worse result are errors.")
 @click.option("--act-order", type=click.Choice(["none", "static", "dynamic"]), help="Order of solving; dynamic stores g_idx.")
 @click.option("--sweeps", type=click.IntRange(0), help="Coordinate-descent sweeps over the codes.")
@@ -71,8 +72,8 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, preset, sche
 @with_common
 def quantize(common: Common, model: str, out: str, preset_: Optional[str], scheme: Optional[str], bits: Optional[int], group: Optional[int],
              symmetric: Optional[bool], method: Optional[str], transform: Optional[str], alpha: Optional[float], budget: Optional[float], rules: tuple[str, ...], plan_file: Optional[str], format_: Optional[str],
-             calib: tuple[str, ...], samples: int, length: Optional[int], seed: int, save_calib: Optional[str], overwrite: bool,
-             shard_size: int, strict: bool, dry_run: bool, memory_log: Optional[str], **levers: Any) -> None:
+             calib: tuple[str, ...], samples: int, length: Optional[int], seed: int, save_calib: Optional[str], imatrix: Optional[str], overwrite: bool,
+             shard_size: Optional[int], strict: bool, dry_run: bool, memory_log: Optional[str], **levers: Any) -> None:
     """Quantizes the linear layers of MODEL and writes OUT, a directory that vLLM and transformers load.
 
     Without --calib no data is needed: the model writes its own calibration text.
@@ -88,7 +89,7 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
     base = Rule(method, scheme_from(scheme, bits, group, asymmetric), gptq_options(**levers),
                 transform or (chosen.transform if chosen else None), alpha=alpha)
     parsed = [parse_rule(text, base) for text in rules]
-    mode, files = _calibration_words(calib)
+    mode, files = calibration_words(calib)
     if not overwrite and not dry_run and pathlib.Path(out).exists():
         raise InvalidArgument(f"{out} exists: --overwrite replaces it")
     opened = Model.open(model, context=common.context)
@@ -99,6 +100,8 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
         mixed = mix_rules(opened, chosen.mix) if chosen and chosen.mix and chosen.scheme == scheme else []
         for glob, rule in [("*", base), *((glob, replace(base, scheme=code)) for glob, code in mixed), *parsed]:
             plan.add(glob, **vars(rule))
+    if imatrix is not None:
+        plan.set_imatrix(imatrix)
     calibration = None
     if dry_run:
         sequence = length or defaults.calibration_length(opened.info.parameters, opened.info.max_seq)
@@ -108,14 +111,14 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
         return
     if budget is not None or any(_needs_data(rule) for rule in plan.to_json()["rules"][0 if plan_file else 1:]):
         with common.progress() as progress:
-            calibration = _calibration(common, opened, mode, files, samples, length, seed, progress)
+            calibration = make_calibration(common, opened, mode, files, samples, length, seed, progress)
         if save_calib:
             calibration.save(save_calib)
     if budget is not None and calibration is not None:
         with common.progress() as progress:
             plan.set_budget(calibration, budget, format=format_, seed=seed, progress=progress)
     with common.progress() as progress, MemoryMonitor(log=memory_log, context=common.context) as monitor:
-        made = plan.run(calibration, format=format_, stream_to=out, overwrite=overwrite, strict=strict, shard_bytes=shard_size, seed=seed,
+        made = plan.run(calibration, format=format_, stream_to=out, overwrite=overwrite, strict=strict, shard_bytes=shard_size or 0, seed=seed,
                         progress=progress)
     summary = _summary(opened, made, model, out)
     summary["format"] = made.info.format
@@ -149,7 +152,7 @@ def _method_for(scheme: Optional[str]) -> str:
     return "rtn"
 
 
-def _calibration_words(calib: tuple[str, ...]) -> tuple[Optional[str], list[str]]:
+def calibration_words(calib: tuple[str, ...]) -> tuple[Optional[str], list[str]]:
     modes = [word for word in calib if word in MODES]
     files = [word for word in calib if word not in MODES]
     if len(modes) > 1:
@@ -159,7 +162,7 @@ def _calibration_words(calib: tuple[str, ...]) -> tuple[Optional[str], list[str]
     return (modes[0] if modes else None), files
 
 
-def _calibration(common: Common, model: Model, mode: Optional[str], files: list[str], samples: int, length: Optional[int], seed: int,
+def make_calibration(common: Common, model: Model, mode: Optional[str], files: list[str], samples: int, length: Optional[int], seed: int,
                  progress: Any) -> Calibration:
     saved = [file for file in files if _is_saved(file)]
     if not saved:

@@ -4114,6 +4114,21 @@ extern "C" {
     ) -> qz_status;
 }
 extern "C" {
+    pub fn qz_imatrix_write(
+        model: *const qz_model,
+        calib: *const qz_calib,
+        path: *const ::std::os::raw::c_char,
+        progress: qz_progress_fn,
+        user: *mut ::std::os::raw::c_void,
+    ) -> qz_status;
+}
+extern "C" {
+    pub fn qz_plan_set_imatrix(
+        plan: *mut qz_plan,
+        path: *const ::std::os::raw::c_char,
+    ) -> qz_status;
+}
+extern "C" {
     pub fn qz_plan_run(
         plan: *const qz_plan,
         calib: *const qz_calib,
