@@ -59,4 +59,10 @@ int launch_dequantize(const DequantizeArgs& args, void* stream);
 int launch_stream(const StreamArgs& args, void* stream);
 int launch_finish(const FinishArgs& args, void* stream);
 
+// Brings the kernels of a file to the current device, which otherwise happens at their first launch: too late in a
+// stream that is being captured, because it may wait for the whole device.
+int load_dequantize();
+int load_stream();
+int load_finish();
+
 }  // namespace qz::cuda

@@ -1,7 +1,7 @@
 // libqz_cuda.so: the table of qz/backend.h.
 #include <algorithm>
 #include <cstring>
-#include <memory>
+#include <mutex>
 #include <new>
 #include <vector>
 
@@ -16,8 +16,10 @@ namespace {
 constexpr int32_t kCpuKind = 1, kCudaKind = 2;  // DLPack
 
 struct Backend {
-  const qz_host_api* host;
+  const qz_host_api* host = nullptr;
   std::vector<Facts> devices;
+  std::mutex loading;
+  std::vector<bool> loaded;  // of each device, whether its kernels are, under `loading`
 
   qz_status answer(const Outcome& outcome) const {
     return outcome.ok() ? QZ_STATUS_OK : host->fail(host->host, outcome.status, outcome.words.c_str());
@@ -39,6 +41,20 @@ qz_status guarded(void* self, F&& f) noexcept {
   } catch (...) {
     return QZ_STATUS_INTERNAL;
   }
+}
+
+// The first memory of a device is the time to bring it the kernels: listing devices must cost no context, and a product
+// in a captured stream must load nothing.
+Outcome load_kernels(Backend& b, int32_t device) {
+  const std::lock_guard<std::mutex> lock(b.loading);
+  b.loaded.resize(b.devices.size());
+  if (b.loaded[static_cast<size_t>(device)]) return {};
+  const OnDevice on(device);
+  QZ_CUDA_TRY(launched(load_dequantize(), "loading kernels"));
+  QZ_CUDA_TRY(launched(load_stream(), "loading kernels"));
+  QZ_CUDA_TRY(launched(load_finish(), "loading kernels"));
+  b.loaded[static_cast<size_t>(device)] = true;
+  return {};
 }
 
 uint64_t bytes_of(const qz_tensor& t) {
@@ -158,6 +174,7 @@ void fill(qz_backend_api* t) {
     return guarded(self, [&]() -> Outcome {
       if (!of(self).has(index)) return no_device(index);
       *out = nullptr;
+      QZ_CUDA_TRY(load_kernels(*static_cast<Backend*>(self), index));
       return size ? allocate(index, size, out) : Outcome();
     });
   };
@@ -212,8 +229,9 @@ Outcome list_devices(Backend* b) {
 extern "C" QZ_API qz_status qz_backend_open(uint32_t abi, const qz_host_api* host, qz_backend_api* out) {
   using qz::cuda::Backend;
   if (abi != QZ_BACKEND_ABI) return QZ_STATUS_UNSUPPORTED;
-  auto* backend = new (std::nothrow) Backend{host, {}};
+  auto* backend = new (std::nothrow) Backend;
   if (!backend) return QZ_STATUS_OUT_OF_MEMORY;
+  backend->host = host;
   const qz_status status = qz::cuda::guarded(backend, [&] { return qz::cuda::list_devices(backend); });
   if (status != QZ_STATUS_OK) {
     delete backend;

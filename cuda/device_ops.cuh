@@ -74,6 +74,12 @@ struct DeviceOps {
   __device__ uint32_t add_one(uint32_t* p) const { return atomicAdd(p, 1u); }
   __device__ void clear(uint32_t* p) const { *p = 0; }
 
+  // (a & b) | c in one instruction: of two constants the compiler makes two.
+  __device__ static uint32_t and_or(uint32_t a, uint32_t b, uint32_t c) {
+    uint32_t d;
+    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
+  }
   __device__ static float fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
   template <class Type>
   __device__ static uint32_t add2(uint32_t a, uint32_t b);

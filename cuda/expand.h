@@ -24,10 +24,10 @@ QZ_BOTH constexpr uint32_t minus_zero(uint32_t zero) {
 // upper, lower: minus_zero() of rows l / 4 and l / 4 + 8.
 template <class Type, class Ops>
 QZ_BOTH inline void expand_word(Ops& ops, uint32_t word, uint32_t upper, uint32_t lower, uint32_t (&a)[4]) {
-  a[0] = ops.template add2<Type>((word & 0x000f000fu) | Type::kBase, upper);
-  a[1] = ops.template add2<Type>((word >> 4 & 0x000f000fu) | Type::kBase, lower);
-  a[2] = ops.template add2<Type>((word >> 8 & 0x000f000fu) | Type::kBase, upper);
-  a[3] = ops.template add2<Type>((word >> 12 & 0x000f000fu) | Type::kBase, lower);
+  a[0] = ops.template add2<Type>(ops.and_or(word, 0x000f000fu, Type::kBase), upper);
+  a[1] = ops.template add2<Type>(ops.and_or(word >> 4, 0x000f000fu, Type::kBase), lower);
+  a[2] = ops.template add2<Type>(ops.and_or(word >> 8, 0x000f000fu, Type::kBase), upper);
+  a[3] = ops.template add2<Type>(ops.and_or(word >> 12, 0x000f000fu, Type::kBase), lower);
 }
 
 }  // namespace qz::cuda

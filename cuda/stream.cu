@@ -14,6 +14,22 @@ __global__ void __launch_bounds__(kStreamThreads, 2) stream_kernel(const __grid_
 
 }  // namespace
 
+int load_stream() {
+  int error = cudaSuccess;
+  for (StreamArgs args = {}; const Float type : {Float::kF16, Float::kBF16}) {
+    for (const int32_t m : {8, kStreamTokens}) {
+      for (const int32_t group : {16, 32, 64}) {
+        args.type = type, args.m = m, args.w.group = group;
+        with_stream_variant(args, [&]<class Type, int32_t kTiles, int32_t kAtoms>() {
+          cudaFuncAttributes attributes;
+          if (error == cudaSuccess) error = cudaFuncGetAttributes(&attributes, stream_kernel<Type, kTiles, kAtoms>);
+        });
+      }
+    }
+  }
+  return error;
+}
+
 int launch_stream(const StreamArgs& args, void* stream) {
   const auto blocks = static_cast<unsigned>(bricks_of(args.w.rows) * args.splits);
   with_stream_variant(args, [&]<class Type, int32_t kTiles, int32_t kAtoms>() {

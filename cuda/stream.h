@@ -28,27 +28,25 @@ struct StreamSums {
   float v[kStreamTiles][kTiles][4] = {};
 };
 
-template <class Type, int32_t kTiles, class Ops>
-QZ_BOTH inline void load_tokens(const StreamArgs& a, Ops& ops, int32_t brick, uint32_t (&b)[kBrickAtoms][kTiles][2]) {
-  const int32_t lane = ops.thread() % 32, col0 = brick * kBrickSide + lane % 4 * 2;
+// Of a brick, the lane's pairs of columns of its token in each tile. rows: where those tokens begin, at the lane's
+// first columns; lanes without a token have that of another, and what comes of it is not stored.
+template <int32_t kTiles, class Ops>
+QZ_BOTH inline void load_tokens(const StreamArgs& a, Ops& ops, int32_t brick, const uint16_t* const (&rows)[kTiles],
+                                uint32_t (&b)[kBrickAtoms][kTiles][2]) {
   const bool whole = (brick + 1) * kBrickSide <= a.w.cols;
+  const int32_t left = a.w.cols - brick * kBrickSide - ops.thread() % 4 * 2;  // columns of the lane
 #pragma unroll
   for (int32_t n = 0; n < kTiles; ++n) {
-    const int32_t token = n * 8 + lane / 4;
-    const uint16_t* row = a.x + token * a.x_stride;
+    const uint16_t* row = rows[n] + brick * kBrickSide;
+    if (whole) {
 #pragma unroll
-    for (int32_t atom = 0; atom < kBrickAtoms; ++atom) {
+      for (int32_t i = 0; i < kBrickAtoms * 2; ++i) b[i / 2][n][i % 2] = ops.load_4(row + i * 8);
+    } else {  // columns beyond the end are never read, whatever lies there
 #pragma unroll
-      for (int32_t half = 0; half < 2; ++half) {
-        const int32_t col = col0 + atom * 16 + half * 8;
-        uint32_t pair = 0;  // tokens and columns beyond the end: never read, whatever lies there
-        if (token < a.m && whole) {
-          pair = ops.load_4(row + col);
-        } else if (token < a.m && col < a.w.cols) {
-          pair = ops.load_2(row + col);
-          if (col + 1 < a.w.cols) pair |= uint32_t{ops.load_2(row + col + 1)} << 16;
-        }
-        b[atom][n][half] = pair;
+      for (int32_t i = 0; i < kBrickAtoms * 2; ++i) {
+        uint32_t pair = i * 8 < left ? ops.load_2(row + i * 8) : 0;
+        if (i * 8 + 1 < left) pair |= uint32_t{ops.load_2(row + i * 8 + 1)} << 16;
+        b[i / 2][n][i % 2] = pair;
       }
     }
   }
@@ -59,13 +57,9 @@ template <class Type, class Ops>
 QZ_BOTH inline void load_zeros(const StreamArgs& a, Ops& ops, int64_t place, uint32_t (&minus)[kStreamTiles][2]) {
 #pragma unroll
   for (int32_t tile = 0; tile < kStreamTiles; ++tile) {
-    uint32_t upper = static_cast<uint32_t>(a.w.zero), lower = upper;
-    if (a.w.zeros) {
-      const uint32_t both = ops.load_2(a.w.zeros + place + tile * 16);
-      upper = both & 255, lower = both >> 8;
-    }
-    minus[tile][0] = minus_zero<Type>(upper);
-    minus[tile][1] = minus_zero<Type>(lower);
+    const uint32_t both = ops.load_2(a.w.zeros + place + tile * 16);
+    minus[tile][0] = minus_zero<Type>(both & 255);
+    minus[tile][1] = minus_zero<Type>(both >> 8);
   }
 }
 
@@ -100,7 +94,15 @@ QZ_BOTH inline void stream_bricks(const StreamArgs& a, Ops& ops, int32_t stripe,
   const uint32_t* codes =
       a.w.codes + int64_t{stripe} * bricks * kBrickWords + (tile0 * kBrickLanes + lane) * kBrickAtoms;
   const int64_t scales = int64_t{stripe} * a.w.groups * kBrickSide + tile0 * 16 + lane / 4 * 2;
-  const int32_t wide = a.w.group > kBrickSide ? a.w.group / kBrickSide : a.w.group ? 1 : bricks;  // bricks of a group
+  int32_t shift = a.w.group ? 0 : 30;  // 2^shift bricks are in a group: division takes as long as a brick
+  while (a.w.group > kBrickSide << shift) ++shift;
+  const int32_t in_group = (1 << shift) - 1;
+  const uint16_t* rows[kTiles];
+#pragma unroll
+  for (int32_t n = 0; n < kTiles; ++n) {
+    const int32_t token = n * 8 + lane / 4;
+    rows[n] = a.x + (token < a.m ? token : a.m - 1) * a.x_stride + lane % 4 * 2;
+  }
   Words flying[kDepth][kStreamTiles];
 #pragma unroll
   for (int32_t d = 0; d < kDepth; ++d)
@@ -111,6 +113,9 @@ QZ_BOTH inline void stream_bricks(const StreamArgs& a, Ops& ops, int32_t stripe,
             ops.load_stream(codes + int64_t{begin + d} * kBrickWords + tile * (kBrickLanes * kBrickAtoms));
   StreamSums<kTiles> group;
   uint32_t minus[kStreamTiles][2];
+#pragma unroll
+  for (int32_t i = 0; i < kStreamTiles * 2; ++i)
+    minus[i / 2][i % 2] = minus_zero<Type>(static_cast<uint32_t>(a.w.zero));
   bool open = false;
   for (int32_t first = begin; first < end; first += kDepth) {
 #pragma unroll
@@ -118,36 +123,33 @@ QZ_BOTH inline void stream_bricks(const StreamArgs& a, Ops& ops, int32_t stripe,
       const int32_t brick = first + d;
       if (brick >= end) break;
       uint32_t b[kBrickAtoms][kTiles][2];
-      load_tokens<Type, kTiles>(a, ops, brick, b);
-      Words now[kStreamTiles];
-#pragma unroll
-      for (int32_t tile = 0; tile < kStreamTiles; ++tile) {
-        now[tile] = flying[d][tile];
-        if (brick + kDepth < end)
-          flying[d][tile] =
-              ops.load_stream(codes + int64_t{brick + kDepth} * kBrickWords + tile * (kBrickLanes * kBrickAtoms));
-      }
+      load_tokens<kTiles>(a, ops, brick, rows, b);
 #pragma unroll
       for (int32_t atom = 0; atom < kBrickAtoms; ++atom) {
-        int32_t g = kAtoms < kBrickAtoms ? brick * (kBrickAtoms / kAtoms) + atom / kAtoms : brick / wide;
+        int32_t g = kAtoms < kBrickAtoms ? brick * (kBrickAtoms / kAtoms) + atom / kAtoms : brick >> shift;
         if (g >= a.w.groups) g = a.w.groups - 1;  // columns that only fill up: zero whatever the scale
         const int64_t place = scales + int64_t{g} * kBrickSide;
-        if (!open) load_zeros<Type>(a, ops, place, minus);
+        if (a.w.zeros && !open) load_zeros<Type>(a, ops, place, minus);
         open = true;
 #pragma unroll
         for (int32_t tile = 0; tile < kStreamTiles; ++tile) {
           uint32_t fragment[4];
-          expand_word<Type>(ops, now[tile].v[atom], minus[tile][0], minus[tile][1], fragment);
+          expand_word<Type>(ops, flying[d][tile].v[atom], minus[tile][0], minus[tile][1], fragment);
 #pragma unroll
           for (int32_t n = 0; n < kTiles; ++n) ops.template mma<Type>(group.v[tile][n], fragment, b[atom][n]);
         }
         const bool last = kAtoms < kBrickAtoms
                               ? (atom + 1) % kAtoms == 0
-                              : atom == kBrickAtoms - 1 && ((brick + 1) % wide == 0 || brick + 1 == end);
+                              : atom == kBrickAtoms - 1 && (((brick + 1) & in_group) == 0 || brick + 1 == end);
         if (!last) continue;
         close_group<kTiles>(a, ops, place, group, total);
         open = false;
       }
+#pragma unroll
+      for (int32_t tile = 0; tile < kStreamTiles; ++tile)
+        if (brick + kDepth < end)
+          flying[d][tile] =
+              ops.load_stream(codes + int64_t{brick + kDepth} * kBrickWords + tile * (kBrickLanes * kBrickAtoms));
     }
   }
 }

@@ -45,6 +45,7 @@ class HostOps {
   uint32_t add_one(uint32_t* p) const { return (*checked(p, 4))++; }
   void clear(uint32_t* p) const { *checked(p, 4) = 0; }
 
+  static uint32_t and_or(uint32_t a, uint32_t b, uint32_t c) { return (a & b) | c; }
   static float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
   template <class Type>
   uint32_t add2(uint32_t a, uint32_t b) const;  // both halves, rounded to the type

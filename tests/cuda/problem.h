@@ -29,7 +29,9 @@ class DeviceArray {
     std::memset(data_, fill, bytes);
     device().add(data_, bytes);
   }
-  DeviceArray(const void* from, size_t bytes) : DeviceArray(bytes) { std::memcpy(data_, from, bytes); }
+  DeviceArray(const void* from, size_t bytes) : DeviceArray(bytes) {
+    if (bytes) std::memcpy(data_, from, bytes);
+  }
   ~DeviceArray() {
     device().remove(data_);
     std::free(data_);
