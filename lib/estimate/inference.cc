@@ -41,6 +41,7 @@ void estimate_inference(const ModelShape& s, const WeightTable& weights, const M
   kv.step = q.prefill;
   const RuntimeRow& runtime = find_runtime(q.tool);
   kv.block = runtime.kv_block;
+  kv.latent_group = runtime.latent_group;
   out->add("keys and values", kDevice, K::kKvCache, kv_bytes(s, kv, q.batch, q.seq),
            s.latent > 0 ? "layers * (latent + rotary) * type * tokens"
                         : "layers * 2 * max(kv heads / degree, 1) * head width * type * tokens, windows respected",

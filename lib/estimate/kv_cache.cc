@@ -7,6 +7,8 @@ namespace qz {
 Count kv_token_bytes(const ModelShape& s, const KvLayout& l) {
   const auto bytes = [&](int64_t elements) { return (Count(elements) * Count(l.bits)).per(8); };
   // One latent vector for all heads, keys and values made from it: no factor 2 (DeepSeek-V2, arXiv 2405.04434).
+  if (s.latent > 0 && l.bits == 8 && l.latent_group > 0)
+    return Count(s.latent) + Count(s.latent).per(Count(l.latent_group)) * Count(4) + Count(2 * s.latent_rope);
   if (s.latent > 0) return bytes(s.latent + s.latent_rope);
   const int64_t heads = std::max<int64_t>(1, ceil_div(s.kv_heads, l.tensor_parallel));
   return Count(heads) * (bytes(s.head_dim) + bytes(s.value_dim) + Count(2 * l.scale_bytes));

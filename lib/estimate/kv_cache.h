@@ -11,6 +11,9 @@ struct KvLayout {
   int64_t tensor_parallel = 1;
   int64_t step = 0;         // tokens that are added at once, which a page-wise sliding window must hold as well
   int64_t scale_bytes = 0;  // per token and head, for each of K and V (vLLM's per-token-head quantization: 4)
+  // Elements of a latent vector of 8 bits that share a float32 scale, its rotary ones kept at 16 bits (vLLM's
+  // fp8_ds_mla: 128); 0: all of them at `bits`.
+  int64_t latent_group = 0;
 };
 
 // Bytes of one layer for one position.

@@ -12,6 +12,7 @@ struct RuntimeRow {
   const char* what;             // "CUDA context and kernels"
   uint64_t low, typical, high;  // bytes on the device
   int64_t kv_block;             // tokens of a page of keys and values; 1: contiguous
+  int64_t latent_group;         // as KvLayout has it
   std::string_view source;
 };
 

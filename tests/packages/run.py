@@ -108,6 +108,7 @@ def import_seconds(python, env, cwd):
 def test_rust(tmp):
     """The crates' own tests, their documentation without a warning, and a stranger's crate over the packaged ones."""
     crates = ROOT / "bindings/rust"
+    quantized = tmp / "quantized"
     env = environment(QZ_LIB_DIR=BUILD / "lib", CARGO_TARGET_DIR=ROOT / "build/rust", RUSTDOCFLAGS="-D warnings")
     run("cargo", "test", "--features", "qz/ndarray", cwd=crates, env=env)
     run("cargo", "doc", "--no-deps", "-p", "qz", "-p", "qz-sys", cwd=crates, env=env)
@@ -131,7 +132,12 @@ qz = {{ path = "{tmp}/qz-{version()}" }}
 qz-sys = {{ path = "{tmp}/qz-sys-{version()}" }}
 """)
     run("cargo", "build", cwd=stranger, env=environment(QZ_LIB_DIR=BUILD / "lib", CARGO_TARGET_DIR=tmp / "target"))
-    quantizes([tmp / "target/debug/stranger"], tmp / "out", LD_LIBRARY_PATH=BUILD / "lib")
+    quantizes([tmp / "target/debug/stranger"], quantized, LD_LIBRARY_PATH=BUILD / "lib")
+    # The generator, over what the stranger quantized: some new words after the prompt's.
+    run("cargo", "build", "-p", "qz-generate", cwd=crates, env=env)
+    written = run(ROOT / "build/rust/debug/qz-generate", quantized, "The library", "24", env=environment(LD_LIBRARY_PATH=BUILD / "lib"))
+    assert written.startswith("The library") and len(written.split()) > 4, written
+    print(f"  qz-generate: {written.strip()!r}")
 
 
 def cargo_version():

@@ -75,7 +75,7 @@ def test_the_command_answers_the_question(cli, cli_json):
     assert status == 2 and "H200" in err
 
 
-def test_a_plot_needs_its_package_or_draws(cli, tmp_path):
+def test_a_plot_needs_its_package_or_draws(cli, quantized, tmp_path):
     file = tmp_path / "memory.html"
     status, _, err = cli("estimate", CONFIGS / "qwen3-8b", "--weights", "bf16", "--weights", "w4g128", "--device", "16GiB", "--plot", file)
     try:
@@ -84,6 +84,11 @@ def test_a_plot_needs_its_package_or_draws(cli, tmp_path):
         assert status == 4 and "pip install 'qz[plot]'" in err
     else:
         assert status == 0 and "w4g128" in file.read_text()
+        points = ("--measured", "4096:7.1GiB", "--measured", quantized)
+        assert cli("estimate", CONFIGS / "qwen3-8b", "--plot", file, *points[:2])[0] == 0 and "measured: 7.1GiB" in file.read_text()
+        assert cli("estimate", SAMPLE, "--for", "quantize", "--batch", "16", "--plot", file, *points[2:])[0] == 0
+        assert "tokens of a calibration sequence" in file.read_text() and f"measured: {quantized}" in file.read_text()
+        assert cli("estimate", SAMPLE, "--plot", file, "--measured", "99999999:1GiB")[0] == 2
     assert cli("estimate", CONFIGS / "qwen3-8b", "--plot", tmp_path / "x.bmp")[0] == 2
 
 
@@ -98,3 +103,10 @@ def test_a_dry_run_announces_and_writes_nothing(cli, cli_json, tmp_path):
     assert " estimated" in cli("report", out)[1]
     status, text, _ = cli("quantize", SAMPLE, out, "--dry-run")
     assert status == 0 and "residual streams" in text and "model.safetensors" in text
+
+
+def test_every_command_logs_memory(cli, tmp_path):
+    log = tmp_path / "memory.tsv"
+    assert cli("inspect", SAMPLE, "--memory-log", log)[0] == 0
+    lines = log.read_text().splitlines()
+    assert lines[0].split("\t")[:3] == ["seconds", "host", "host_peak"] and int(lines[-1].split("\t")[1]) > 10**6

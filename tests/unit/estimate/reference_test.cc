@@ -71,6 +71,9 @@ TEST(Reference, KeysAndValues) {
   ModelShape mla;
   mla.layers = 61, mla.latent = 512, mla.latent_rope = 64;
   EXPECT_EQ(kv_bytes(mla, {}, 1, 1).value(), 70272u);
+  // 8 bits: half of it, or vLLM's layout of 656 bytes a token and layer.
+  EXPECT_EQ(kv_bytes(mla, {.bits = 8}, 1, 1).value(), 70272u / 2);
+  EXPECT_EQ(kv_token_bytes(mla, {.bits = 8, .block = 16, .latent_group = 128}).value(), 656u);
 }
 
 TEST(Reference, VllmCacheSizes) {
@@ -125,6 +128,35 @@ TEST(Reference, DeepSpeedSays) {
     EXPECT_NEAR(gib(deepspeed_bytes(s, 3, Offload::kParameters, 8).device.value()), kGib[i][3], 0.006) << kModels[i];
     EXPECT_NEAR(gib(deepspeed_bytes(s, 3, Offload::kParameters, 8).host.value()), kGib[i][4], 0.06) << kModels[i];
   }
+}
+
+// DeepSpeed's documentation says something else than its code: 4P + 16P/N for stage 2.
+TEST(Reference, DeepSpeedsDocumentationSays) {
+  for (const char* const name : kModels) {
+    const ModelShape s = public_shape(name);
+    MemoryQuery q;
+    q.goal = Goal::kTrainFull;
+    q.zero_stage = 2, q.devices = 8, q.tool = "deepspeed-docs";
+    const auto ledger = estimate_memory(s, q);
+    ASSERT_TRUE(ledger.ok()) << ledger.status().text();
+    EXPECT_EQ(ledger->total(Where::kDevice), static_cast<uint64_t>(6 * s.parameters())) << name;
+    EXPECT_EQ(ledger->total(Where::kHost), static_cast<uint64_t>(48 * s.parameters())) << name;
+  }
+}
+
+// Llama-2-7B in Q4_0 at 4,090 tokens, padded to 4,096: 18 bytes for 32 weights of blocks and head, the rest at 16 bits;
+// 2 GiB of cache; 250 MiB on the device, 150 + 4 + 5 MiB and the output buffer on the host.
+TEST(Reference, GgufParserSays) {
+  MemoryQuery q;
+  q.weights = "q4_0", q.tool = "gguf-parser", q.seq = 4090;
+  const auto ledger = estimate_memory(public_shape("llama-2-7b"), q);
+  ASSERT_TRUE(ledger.ok()) << ledger.status().text();
+  EXPECT_EQ(ledger->of(ItemKind::kKvCache, Where::kDevice), 2ull << 30);
+  const uint64_t blocks = 6476005376 / 32 * 18, rest = 262410240ull * 2;
+  EXPECT_EQ(ledger->of(ItemKind::kWeights, Where::kDevice) + ledger->of(ItemKind::kScales, Where::kDevice),
+            blocks + rest);
+  EXPECT_EQ(ledger->of(ItemKind::kRuntime, Where::kDevice), 250ull << 20);
+  EXPECT_EQ(ledger->total(Where::kHost), (159ull << 20) + 4 * (4096 + 32000));
 }
 
 double accelerate(const char* model, const char* weights, Goal goal, Optimizer optimizer) {

@@ -1,6 +1,7 @@
-"""What every command shares: --json, --quiet, --debug, --threads, --set; messages on stderr; one result on stdout."""
+"""What every command shares: --json, --quiet, --debug, --threads, --set, --memory-log; messages on stderr; one result on stdout."""
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
@@ -12,6 +13,7 @@ import click
 from rich.console import Console
 
 from ..context import Context, logger
+from ..memory import MemoryMonitor
 from .progress import Display
 
 
@@ -68,12 +70,15 @@ def with_common(function: Callable[..., Optional[int]]) -> Callable[..., Optiona
                   help="0: what affinity and cgroup allow. The result is the same for any number.")
     @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", callback=_settings,
                   help="A limit or knob of the library (qz_context_set), such as limits.hidden=65536. Repeatable.")
+    @click.option("--memory-log", type=click.Path(), help="Write the memory in use, 50 times a second, to this file.")
     @click.option("--debug", is_flag=True, help="On failure, the Python traceback too.")
     @functools.wraps(function)
-    def command(as_json: bool, quiet: bool, threads: int, settings: dict[str, str], debug: bool, **arguments: Any) -> Optional[int]:
+    def command(as_json: bool, quiet: bool, threads: int, settings: dict[str, str], memory_log: Optional[str], debug: bool,
+                **arguments: Any) -> Optional[int]:
         common = Common(as_json, quiet, threads, settings)
         try:
-            return function(common, **arguments)
+            with MemoryMonitor(log=memory_log, context=common.context) if memory_log else contextlib.nullcontext():
+                return function(common, **arguments)
         finally:
             common.close()
 

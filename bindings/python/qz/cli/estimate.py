@@ -30,7 +30,7 @@ _GIB = 1 << 30
 @click.option("--context", type=click.IntRange(1), multiple=True, help="Tokens of a sequence. Repeatable.  [default: 2048]")
 @click.option("--batch", type=click.IntRange(1), help="Sequences at a time.  [default: 1]")
 @click.option("--prefill", type=click.IntRange(1), help="Tokens of a prompt that are run at once.  [default: 2048]")
-@click.option("--kv", type=click.Choice(["bf16", "i8"]), help="Type of keys and values.  [default: bf16]")
+@click.option("--kv", type=click.Choice(["bf16", "fp8", "i8"]), help="Type of keys and values.  [default: bf16]")
 @click.option("--tool", help="What vllm, transformers or llama.cpp add; or the formulas of accelerate, deepspeed, deepspeed-docs, "
                              "gguf-parser.")
 @click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="adam", show_default=True)
@@ -42,15 +42,18 @@ _GIB = 1 << 30
 @click.option("--device", help="The device that it must fit: part of a GPU's name (`qz devices --known`), or a size such as 16GiB.")
 @click.option("--which", is_flag=True, help="All GPUs that `qz devices --known` lists, with what fits on each.")
 @click.option("--deepspeed", "deepspeed_file", type=click.Path(), help="Write a DeepSpeed configuration that does this.")
-@click.option("--plot", "plot_file", type=click.Path(), help="Memory over the context, .svg, .png or .html (pip install 'qz[plot]').")
+@click.option("--plot", "plot_file", type=click.Path(), help="Memory over the context, .svg, .png or .html (pip install 'qz[plot]'); of "
+                                                             "quantize over the tokens of a calibration sequence.")
+@click.option("--measured", multiple=True, metavar="TOKENS:SIZE|DIR", help="A point in the plot: what a run took, 4096:7.1GiB, or, of quantize, "
+                                                                         "the directory that it wrote. Repeatable.")
 @with_common
 def estimate(common: Common, model: str, goal: str, weights: tuple[str, ...], context: tuple[int, ...], batch: Optional[int],
              prefill: Optional[int], kv: Optional[str], tool: Optional[str], optimizer: str, rank: Optional[int], zero: int, offload: str,
              keep_activations: bool, devices: Optional[int], device: Optional[str], which: bool, deepspeed_file: Optional[str],
-             plot_file: Optional[str]) -> None:
+             plot_file: Optional[str], measured: tuple[str, ...]) -> None:
     """Says what MODEL, a directory or a config.json, will take in memory. Nothing is loaded: the weights need not be there."""
     opened = open_shapes(model, common)
-    base = MemoryQuery(goal=goal, batch=batch or 0, prefill=prefill or 0, kv_cache=kv, tool=tool, optimizer=optimizer,
+    base = MemoryQuery(goal=goal, batch=batch or 0, prefill=prefill or 0, kv_cache="i8" if kv == "fp8" else kv, tool=tool, optimizer=optimizer,
                        lora_rank=rank or 0, zero_stage=zero, offload=offload, keep_activations=keep_activations, devices=devices or 0)
     queries = [replace(base, weights=w, seq_len=c) for w in (weights or (None,)) for c in (context or (0,))]
     room = device_memory(device, common) if device else None
@@ -75,7 +78,7 @@ def estimate(common: Common, model: str, goal: str, weights: tuple[str, ...], co
         pathlib.Path(deepspeed_file).write_text(json.dumps(deepspeed_config(queries[0]), indent=2) + "\n")
     if plot_file:
         from .plot import plot_context
-        plot_context(plot_file, model, opened, queries, room)
+        plot_context(plot_file, model, opened, queries, room, [_measured_point(words, common) for words in measured])
     common.emit(document, lambda console: _show(console, document))
 
 
@@ -86,6 +89,17 @@ def open_shapes(path: str, common: Common) -> Model:
     has_weights = file.suffix == ".gguf" or (directory.is_dir() and any(entry.name.endswith((".safetensors", ".gguf"))
                                                                         for entry in os.scandir(directory)))
     return Model.open(directory, context=common.context, config_only=file.name == "config.json" or not has_weights)
+
+
+def _measured_point(words: str, common: Common) -> tuple[str, int, int]:
+    """(name, tokens, bytes) of a point for the plot: words, or what the report of a quantized directory says."""
+    if found := re.match(r"^(\d+):(.+)$", words):
+        return found[2], int(found[1]), Size().convert(found[2], None, None)
+    report = Model.open(words, context=common.context).report_json()
+    size, calibration = (report.get("memory") or {}).get("measured"), report.get("calibration") or {}
+    if not size or not calibration.get("sequences"):
+        raise click.UsageError(f"--measured {words!r}: its report has no measured peak of a calibrated run")
+    return words, calibration["tokens"] // calibration["sequences"], size
 
 
 def device_memory(words: str, common: Common) -> tuple[str, int]:

@@ -32,18 +32,24 @@ def plot_context(path: str, title: str, model: Model, queries: list[MemoryQuery]
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     longest = model.info.max_seq
+    run = queries[0].goal == "quantize"  # of libqz itself: host memory, over the calibration
     contexts = sorted({max(1, longest * i // (_POINTS - 1)) for i in range(_POINTS)})
     batch = queries[0].batch or 1
+    if measured and any(not 0 < context <= longest for _, context, _ in measured):
+        raise click.UsageError(f"--measured: expected 1 to {longest} tokens, the model's positions")
     for color, weights in enumerate(dict.fromkeys(query.weights for query in queries)):
         for style, factor in zip(_BATCHES, (1, 8)):
             query = replace(queries[0], weights=weights, batch=batch * factor)
-            sizes = [estimate_memory(model, replace(query, seq_len=context)).device / 2**30 for context in contexts]
-            axes.plot(contexts, sizes, style, color=f"C{color}", label=f"{weights or 'as stored'}, batch {batch * factor}")
+            found = [estimate_memory(model, replace(query, seq_len=context)) for context in contexts]
+            sizes = [(one.host if run else one.device) / 2**30 for one in found]
+            name = f"{batch * factor} sequences" if run else f"{weights or 'as stored'}, batch {batch * factor}"
+            axes.plot(contexts, sizes, style, color=f"C{color}", label=name)
     if room:
         axes.axhline(room[1] / 2**30, color="black", linewidth=1, label=f"{room[0]}: {room[1] / 2**30:.1f} GiB")
     for name, context, size in measured or []:
         axes.plot([context], [size / 2**30], "o", color="black", label=f"measured: {name}")
-    axes.set(title=title, xlabel="context, tokens", ylabel="device memory, GiB", xlim=(0, longest))
+    axes.set(title=title, xlabel="tokens of a calibration sequence" if run else "context, tokens",
+             ylabel="host memory, GiB" if run else "device memory, GiB", xlim=(0, longest))
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")

@@ -67,13 +67,12 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, preset, sche
 @click.option("--metric", type=click.IntRange(0), help="Calibration sequences whose gradients say which outputs matter; 0: all the same.")
 @click.option("--metric-ridge", type=click.FloatRange(0, 100, min_open=True), help="Added to the metric's diagonal, of its mean.")
 @click.option("--dry-run", is_flag=True, help="Say what memory and disk the run will take, and stop.")
-@click.option("--memory-log", type=click.Path(), help="Write the memory in use, 50 times a second, to this file.")
 @click.option("--allow-rtn-fallback", is_flag=True, help="Round a module whose Hessian no damping repairs; the report says so.")
 @with_common
 def quantize(common: Common, model: str, out: str, preset_: Optional[str], scheme: Optional[str], bits: Optional[int], group: Optional[int],
              symmetric: Optional[bool], method: Optional[str], transform: Optional[str], alpha: Optional[float], budget: Optional[float], rules: tuple[str, ...], plan_file: Optional[str], format_: Optional[str],
              calib: tuple[str, ...], samples: int, length: Optional[int], seed: int, save_calib: Optional[str], imatrix: Optional[str], overwrite: bool,
-             shard_size: Optional[int], strict: bool, dry_run: bool, memory_log: Optional[str], **levers: Any) -> None:
+             shard_size: Optional[int], strict: bool, dry_run: bool, **levers: Any) -> None:
     """Quantizes the linear layers of MODEL and writes OUT, a directory that vLLM and transformers load.
 
     Without --calib no data is needed: the model writes its own calibration text.
@@ -117,7 +116,7 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
     if budget is not None and calibration is not None:
         with common.progress() as progress:
             plan.set_budget(calibration, budget, format=format_, seed=seed, progress=progress)
-    with common.progress() as progress, MemoryMonitor(log=memory_log, context=common.context) as monitor:
+    with common.progress() as progress, MemoryMonitor(context=common.context) as monitor:
         made = plan.run(calibration, format=format_, stream_to=out, overwrite=overwrite, strict=strict, shard_bytes=shard_size or 0, seed=seed,
                         progress=progress)
     summary = _summary(opened, made, model, out)
