@@ -51,15 +51,16 @@ std::vector<TensorSpec> source_tensors(const Model& source, DType dtype) {
 OutputTensors output_tensors(const Model& source, const PlanSummary& summary, const Format* format) {
   const DType plain = is_float(source.config().dtype) ? source.config().dtype : DType::kF32;
   OutputTensors out;
-  std::set<std::string> replaced, stacks;  // stacks: tensors of many modules, one of which at least is quantized
+  std::set<std::string> replaced, stacks;  // stacks: tensors of many modules, one of which at least leaves
   for (size_t i = 0; i < summary.modules.size(); i++)
-    if (summary.modules[i].quantized) stacks.insert(source.modules()[i].stack);
+    if (summary.modules[i].quantized || source.quantized(i)) stacks.insert(source.modules()[i].stack);
   stacks.erase("");
   for (size_t i = 0; i < summary.modules.size(); i++) {
     const PlannedModule& m = summary.modules[i];
     const Module& module = source.modules()[i];
-    const bool rewritten = !m.quantized && (stacks.count(module.stack) > 0 || source.coded(i));
-    const bool becomes_plain = !m.quantized && (source.quantized(i) || rewritten);
+    const bool was_quantized = source.quantized(i);  // whoever saves such a module writes it
+    const bool rewritten = !m.quantized && !was_quantized && (stacks.count(module.stack) > 0 || source.coded(i));
+    const bool becomes_plain = !m.quantized && (was_quantized || rewritten);
     if (rewritten) out.rewritten.push_back(i);
     if (!m.quantized && !becomes_plain) continue;
     replaced.merge(owned_names(source, i));
