@@ -4,10 +4,10 @@
 #include <cmath>
 
 #include "base/pages.h"
-#include "model/gradient.h"
 #include "model/latent.h"
 #include "model/scratch.h"
 #include "run/experts.h"
+#include "run/metrics.h"
 #include "run/sizes.h"
 #include "run/solve.h"
 #include "run/streams.h"
@@ -37,7 +37,6 @@ class Run {
     return module_at_[static_cast<size_t>(layer)][static_cast<size_t>(role)];
   }
   Status prepare();
-  Status measure_metrics();
   Status transform(Block* block);
   void note(std::string event);
   Status round(size_t module);
@@ -191,35 +190,6 @@ Status Run::without_calibration() {
 // What lies outside the language part.
 Status Run::others() {
   for (size_t i = 0; i < modules_.size() && model_.modules()[i].role == Role::kOther; i++) QZ_TRY(round(i));
-  return {};
-}
-
-// The output metric of every module, from the gradients of a few calibration sequences in the original model.
-Status Run::measure_metrics() {
-  int32_t wanted = 0;
-  for (const ModulePlan& m : modules_)
-    if (m.method == Method::kGptq) wanted = std::max(wanted, m.gptq.metric);
-  if (wanted == 0) return {};
-  if (model_.config().moe.experts > 0)
-    report_.events.push_back("the output metric is not measured for experts: their rows are solved independently");
-  at("measure", 0, 0);
-  const auto& all = calibration_->sequences;
-  if (all.empty() || !model_.config().causal) {
-    report_.events.push_back(all.empty()
-                                 ? "the output metric is not measured: the calibration set has embeddings only"
-                                 : "the output metric is not measured for encoders: they predict no next token");
-    return {};
-  }
-  const MetricSize size = metric_size(model_.config(), static_cast<int64_t>(all.size()), wanted);
-  const auto count = static_cast<size_t>(size.sequences);
-  std::vector<std::vector<int32_t>> ids;
-  for (size_t i = 0; i < count; i++) {  // spread evenly, so that a mixed set is measured in all its parts
-    const auto& s = all[(2 * i + 1) * all.size() / (2 * count)];
-    ids.emplace_back(s.begin(), s.begin() + std::min(static_cast<int64_t>(s.size()), size.length));
-  }
-  QZ_ASSIGN(metrics_, output_metrics(fast_, ids, chain_rows(model_), options_.seed, options_.progress));
-  for (size_t i = 0; i < modules_.size(); i++)
-    if (modules_[i].method != Method::kGptq || modules_[i].gptq.metric == 0) metrics_[i] = {};
   return {};
 }
 
@@ -472,7 +442,9 @@ Status Run::calibrate() {
     for (int64_t i = 0; i < c.sequences.count(); i++) longest = std::max(longest, c.sequences.length(i));
   rope_ = make_rope_table(model_.config(), longest);
   streams_ = std::make_unique<Streams>(std::move(streams));
-  QZ_TRY(measure_metrics());
+  at("measure", 0, 0);
+  QZ_ASSIGN(metrics_,
+            measure_metrics(model_, fast_, modules_, *calibration_, options_.seed, &report_.events, options_.progress));
   for (int64_t layer = 0; layer < model_.config().layers; layer++) {
     QZ_TRY(block(layer).with_prefix("layer " + std::to_string(layer)));
     if (options_.progress) QZ_TRY(options_.progress->force());
