@@ -51,7 +51,7 @@ QZ_API qz_status qz_eval_perplexity(const qz_model *model, const qz_model *refer
 /* A session owns one KV cache of max_seq positions (0 = the model's) and all blocks in memory. */
 QZ_API qz_status qz_session_create(const qz_model *model, int64_t max_seq, qz_session **out);
 /* Feeds n tokens. logits: F32 [n, vocab] or [1, vocab] (the last token's). NULL: none wanted. An encoder reads a whole text in one
- * call, then wants a reset; a classifier's logits are [1, outputs] of qz_model_info. */
+ * call, then wants a reset; a classifier's logits are [1, outputs] of qz_model_info. Token types, where a model has them, are all 0. */
 QZ_API qz_status qz_session_logits(qz_session *session, const int32_t *ids, size_t n, const qz_tensor *logits);
 /* The same from embeddings that are ready, as qz_calib_add_embeddings takes them: x is F32, F16 or BF16, [n, hidden]. */
 QZ_API qz_status qz_session_logits_embeddings(qz_session *session, const qz_tensor *x, const qz_tensor *logits);

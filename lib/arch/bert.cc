@@ -9,6 +9,7 @@ namespace {
 constexpr ArchDesc kBase = {.name = "bert",
                             .hf_class = "BertForMaskedLM|BertForPreTraining",
                             .model_type = "bert",
+                            .only = "is_decoder=false, position_embedding_type=\"absolute\"",
                             .prefix = "bert.",
                             .layer = "encoder.layer.{}",
                             .embed = "embeddings.word_embeddings",
@@ -60,6 +61,7 @@ constexpr ArchDesc roberta() {
   desc.name = "roberta";
   desc.hf_class = "RobertaForMaskedLM|XLMRobertaForMaskedLM";
   desc.model_type = "roberta";
+  desc.only = "is_decoder=false, position_embedding_type=\"absolute\", pad_token_id=1";  // positions begin after it
   desc.prefix = "roberta.";
   desc.head = "lm_head.decoder";
   desc.head_dense = "lm_head.dense";
@@ -68,6 +70,7 @@ constexpr ArchDesc roberta() {
   desc.position_offset = 2;
   desc.max_seq_is_rows = true;
   desc.default_eps = 1e-5;
+  desc.head_activation = "gelu";
   return desc;
 }
 

@@ -1,5 +1,6 @@
 // DeepSeek-V2 and V3: latent attention, shared experts, and a choice of experts within the best groups; V3 chooses by
-// sigmoids with a bias.
+// sigmoids with a bias. What norm_topk_prob does in V2 is not the same in its authors' code, transformers and vLLM; no
+// published model has it.
 #include "arch/tables.h"
 
 namespace qz {
@@ -8,6 +9,8 @@ namespace {
 constexpr ArchDesc kBase = {.name = "deepseek_v2",
                             .hf_class = "DeepseekV2ForCausalLM",
                             .model_type = "deepseek_v2",
+                            .only = "scoring_func=\"softmax\", norm_topk_prob=false, moe_layer_freq=1",
+                            .defaults = {R"({"n_shared_experts": 2})"},
                             .q_a = "self_attn.q_a_proj",
                             .q_a_norm = "self_attn.q_a_layernorm",
                             .q_b = "self_attn.q_b_proj",
@@ -39,6 +42,8 @@ constexpr ArchDesc v3() {
   desc.name = "deepseek_v3";
   desc.hf_class = "DeepseekV3ForCausalLM";
   desc.model_type = "deepseek_v3";
+  desc.only = "scoring_func=\"sigmoid\", moe_layer_freq=1";
+  desc.defaults = {R"({"n_shared_experts": 1, "routed_scaling_factor": 2.5})"};
   desc.router_bias = "mlp.gate.e_score_correction_bias";
   desc.scoring = Scoring::kSigmoid;
   desc.normalize = true;

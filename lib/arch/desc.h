@@ -14,6 +14,10 @@ enum class QkvOrder : int32_t { kJoined, kGrouped };
 // Dimensions that rotate together: (i, i + half)  |  (2i, 2i + 1).
 enum class RopePairs : int32_t { kHalves, kNeighbours };
 
+struct JsonText {
+  std::string_view text = "{}";
+};
+
 // What a router's outputs become before experts are chosen.
 enum class Scoring : int32_t { kSoftmax, kSigmoid };
 
@@ -33,6 +37,7 @@ struct ConfigKeys {
   std::string_view alibi = "";            // bool; true: ALiBi instead of the table's kind of positions (Falcon)
   std::string_view window = "";           // tokens of sliding attention; null = full
   std::string_view use_window = "";       // bool, false when absent: does the window count at all (Qwen)
+  std::string_view window_from = "";      // the first block with a window, where layer_types is absent (Qwen)
   std::string_view window_pattern = "";   // every n-th layer is full where layer_types is absent (Gemma 3)
   std::string_view local_theta = "";      // rotary base of the layers with a window (Gemma 3)
   std::string_view rope_theta = "rope_theta", rope_partial = "partial_rotary_factor";
@@ -66,6 +71,12 @@ struct ArchDesc {
   // Conditions that config.json must meet, "key=value, key=value", value as JSON. Of the tables with one hf_class, the
   // one with most conditions that hold is taken.
   std::string_view when = "";
+  // Keys that change what the model computes in ways that no field describes, and the values that this table computes,
+  // written like `when`. Another value is refused; an absent one is the family's own.
+  std::string_view only = "";
+  // What keys mean that config.json does not have: an object of keys and values, as the class of transformers has them.
+  // Published files rely on it (Gemma 3). A key that is there as null stays null.
+  JsonText defaults = {};
 
   // A model with a language part: the key of config.json that holds its configuration; the name of its family, if that
   // is not looked up there; what stands in front of all its names; and what other files have instead of their leading
@@ -124,6 +135,7 @@ struct ArchDesc {
   bool embed_scaled = false;  // embeddings times sqrt(hidden) (Gemma)
   // Where config.json is silent:
   std::string_view default_activation = "silu";
+  std::string_view head_activation = "";  // of head_dense; "": that of the blocks (RoBERTa: gelu, whatever theirs is)
   double default_eps = 1e-6;
   int32_t default_window = 0;          // sliding attention when keys.window is absent (Mistral: 4096); 0 = full
   int32_t default_window_pattern = 0;  // every n-th layer is full (Gemma 2: 2, Gemma 3: 6); 0 = none is

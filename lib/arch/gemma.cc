@@ -9,6 +9,8 @@ namespace {
 constexpr ArchDesc kBase = {.name = "gemma",
                             .hf_class = "GemmaForCausalLM",
                             .model_type = "gemma",
+                            .only = "use_bidirectional_attention=false",
+                            .defaults = {R"({"head_dim": 256})"},
                             .norm_offset = 1,
                             .embed_scaled = true,
                             .default_activation = "gelu_pytorch_tanh",
@@ -20,6 +22,8 @@ constexpr ArchDesc gemma2() {
   desc.name = "gemma2";
   desc.hf_class = "Gemma2ForCausalLM";
   desc.model_type = "gemma2";
+  desc.defaults = {R"({"query_pre_attn_scalar": 256, "attn_logit_softcapping": 50, "final_logit_softcapping": 30,
+                       "head_dim": 256})"};
   desc.mlp_norm = "pre_feedforward_layernorm";
   desc.attn_post_norm = "post_attention_layernorm";
   desc.mlp_post_norm = "post_feedforward_layernorm";
@@ -38,6 +42,9 @@ constexpr ArchDesc gemma3() {
   desc.name = "gemma3";
   desc.hf_class = "Gemma3ForCausalLM";
   desc.model_type = "gemma3_text";
+  // What google/gemma-3-4b-it leaves out.
+  desc.defaults = {R"({"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 262208,
+                       "max_position_embeddings": 131072, "query_pre_attn_scalar": 256})"};
   desc.q_norm = "self_attn.q_norm";
   desc.k_norm = "self_attn.k_norm";
   desc.default_window_pattern = 6;

@@ -8,6 +8,7 @@ namespace {
 constexpr ArchDesc kBase = {.name = "glm",
                             .hf_class = "GlmForCausalLM",
                             .model_type = "glm",
+                            .defaults = {R"({"num_key_value_heads": 2, "head_dim": 128})"},
                             .gate_up = "mlp.gate_up_proj",
                             .biases = "q k v",
                             .rope_pairs = RopePairs::kNeighbours,

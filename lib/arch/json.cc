@@ -11,7 +11,8 @@ namespace {
 // Calls v(name, field) for every field of `d`, which is an ArchDesc, const or not.
 template <class Desc, class Visitor>
 void visit_fields(Desc& d, Visitor& v) {
-  v("name", d.name), v("hf_class", d.hf_class), v("model_type", d.model_type), v("when", d.when);
+  v("name", d.name), v("hf_class", d.hf_class), v("model_type", d.model_type), v("when", d.when), v("only", d.only),
+      v("defaults", d.defaults);
   v("text_config", d.text_config), v("text_family", d.text_family), v("text_prefix", d.text_prefix),
       v("text_body", d.text_body);
   v("prefix", d.prefix), v("layer", d.layer), v("embed", d.embed), v("positions", d.positions);
@@ -34,7 +35,8 @@ void visit_fields(Desc& d, Visitor& v) {
   v("qkv_order", d.qkv_order), v("mlp", d.mlp), v("parallel", d.parallel), v("transposed", d.transposed);
   v("causal", d.causal), v("norm_first", d.norm_first), v("max_seq_is_rows", d.max_seq_is_rows);
   v("embed_scaled", d.embed_scaled);
-  v("default_activation", d.default_activation), v("default_eps", d.default_eps);
+  v("default_activation", d.default_activation), v("head_activation", d.head_activation);
+  v("default_eps", d.default_eps);
   v("default_window", d.default_window), v("default_tied", d.default_tied), v("default_kv_heads", d.default_kv_heads);
   v("default_max_seq", d.default_max_seq), v("intermediate_factor", d.intermediate_factor);
   v("default_rope_partial", d.default_rope_partial), v("default_theta", d.default_theta);
@@ -47,7 +49,8 @@ void visit_keys(Keys& k, Visitor& v) {
   v("head_dim", k.head_dim), v("one_kv_head", k.one_kv_head), v("intermediate", k.intermediate), v("vocab", k.vocab);
   v("max_seq", k.max_seq), v("norm_eps", k.norm_eps), v("activation", k.activation), v("embed_dim", k.embed_dim);
   v("norm_first", k.norm_first), v("no_final_norm", k.no_final_norm), v("residual_normed", k.residual_normed);
-  v("parallel", k.parallel), v("alibi", k.alibi), v("window", k.window), v("use_window", k.use_window);
+  v("parallel", k.parallel), v("alibi", k.alibi), v("window", k.window), v("use_window", k.use_window),
+      v("window_from", k.window_from);
   v("window_pattern", k.window_pattern), v("local_theta", k.local_theta), v("rope_theta", k.rope_theta);
   v("rope_partial", k.rope_partial), v("scale_scores", k.scale_scores), v("scale_by_layer", k.scale_by_layer);
   v("query_scalar", k.query_scalar), v("score_cap", k.score_cap), v("logit_cap", k.logit_cap);
@@ -89,6 +92,7 @@ const Words& words_of(RopePairs) {
 struct Writer {
   Json out = Json::object();
   void operator()(const char* name, std::string_view v) { out[name] = std::string(v); }
+  void operator()(const char* name, JsonText v) { out[name] = Json::parse(v.text); }
   void operator()(const char* name, int32_t v) { out[name] = v; }
   void operator()(const char* name, bool v) { out[name] = v; }
   void operator()(const char* name, double v) { out[name] = v; }
@@ -122,6 +126,12 @@ struct Reader {
     if (v == nullptr) return;
     if (!v->is_string()) return wrong(name, "a string");
     field = owner.strings.emplace_back(v->get<std::string>());
+  }
+  void operator()(const char* name, JsonText& field) {
+    const Json* v = value(name);
+    if (v == nullptr) return;
+    if (!v->is_object()) return wrong(name, "an object");
+    field.text = owner.strings.emplace_back(dump_json(*v));
   }
   void operator()(const char* name, int32_t& field) {
     const Json* v = value(name);
@@ -194,9 +204,12 @@ Status check_desc(const ArchDesc& d) {
   if (fused_up && d.mlp != MlpKind::kGated) {
     return error(Code::kInvalidArgument, "arch_json: 'gate_up' needs 'mlp' to be \"gated\"");
   }
-  if (!d.when.empty() && d.when.find('=') == std::string_view::npos) {
-    return error(Code::kInvalidArgument, "arch_json: 'when' must be key=value pairs, found \"%s\"",
-                 std::string(d.when).c_str());
+  for (const auto& [name, text] : {std::pair("when", d.when), std::pair("only", d.only)}) {
+    for (const Condition& condition : conditions(text)) {
+      if (!condition.key.empty() && !condition.value.empty()) continue;
+      return error(Code::kInvalidArgument, "arch_json: '%s' must be key=value pairs, found \"%s\"", name,
+                   std::string(text).c_str());
+    }
   }
   for (std::string_view name : {d.expert_gate, d.expert_up, d.expert_down}) {
     if (!d.router.empty() && name.find("{}") == std::string_view::npos) {

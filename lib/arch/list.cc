@@ -15,20 +15,31 @@ std::string trim(std::string_view text) {
 // How many conditions `when` has; -1 if one of them does not hold.
 int count_conditions(std::string_view when, const Json& config) {
   int count = 0;
-  while (!when.empty()) {
-    const size_t comma = when.find(','), equals = when.find('=');
-    const std::string key = trim(when.substr(0, equals));
-    const std::string value =
-        trim(when.substr(equals + 1, comma == std::string_view::npos ? comma : comma - equals - 1));
-    const auto found = config.find(key);
-    if (found == config.end() || found->dump(-1, ' ', true, Json::error_handler_t::replace) != value) return -1;
+  for (const Condition& condition : conditions(when)) {
+    const auto found = config.find(condition.key);
+    if (found == config.end() || !condition.holds(*found)) return -1;
     ++count;
-    when = comma == std::string_view::npos ? "" : when.substr(comma + 1);
   }
   return count;
 }
 
 }  // namespace
+
+bool Condition::holds(const Json& found) const {
+  return found.dump(-1, ' ', true, Json::error_handler_t::replace) == value;
+}
+
+std::vector<Condition> conditions(std::string_view text) {
+  std::vector<Condition> all;
+  while (!text.empty()) {
+    const size_t comma = std::min(text.find(','), text.size());
+    const std::string_view one = text.substr(0, comma);
+    const size_t equals = std::min(one.find('='), one.size());
+    all.push_back({trim(one.substr(0, equals)), trim(one.substr(std::min(equals + 1, one.size())))});
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return all;
+}
 
 const std::vector<const ArchDesc*>& architectures() {
   // clang-format off: one row a family

@@ -11,6 +11,13 @@
 
 namespace qz {
 
+// What ArchDesc::when and ArchDesc::only say; of a piece without "=" the value is empty.
+struct Condition {
+  std::string key, value;  // the value as JSON
+  bool holds(const Json& found) const;
+};
+std::vector<Condition> conditions(std::string_view text);
+
 const std::vector<const ArchDesc*>& architectures();  // sorted by name
 // The table for a class, or, without one, for a model_type; `config` decides between variants (ArchDesc::when).
 // nullptr: unknown.

@@ -7,6 +7,7 @@ const ArchDesc kMixtral = {
     .name = "mixtral",
     .hf_class = "MixtralForCausalLM",
     .model_type = "mixtral",
+    .defaults = {R"({"rope_theta": 1000000})"},
     .router = "block_sparse_moe.gate",
     .expert_gate = "block_sparse_moe.experts.{}.w1",
     .expert_up = "block_sparse_moe.experts.{}.w3",

@@ -5,22 +5,27 @@
 
 namespace qz {
 
-const ArchDesc kQwen2 = {.name = "qwen2",
-                         .hf_class = "Qwen2ForCausalLM",
-                         .model_type = "qwen2",
-                         .biases = "q k v",
-                         .keys = {.window = "sliding_window", .use_window = "use_sliding_window"}};
+const ArchDesc kQwen2 = {
+    .name = "qwen2",
+    .hf_class = "Qwen2ForCausalLM",
+    .model_type = "qwen2",
+    .defaults = {R"({"sliding_window": 4096, "max_window_layers": 28})"},
+    .biases = "q k v",
+    .keys = {.window = "sliding_window", .use_window = "use_sliding_window", .window_from = "max_window_layers"}};
 
-const ArchDesc kQwen3 = {.name = "qwen3",
-                         .hf_class = "Qwen3ForCausalLM",
-                         .model_type = "qwen3",
-                         .q_norm = "self_attn.q_norm",
-                         .k_norm = "self_attn.k_norm",
-                         .keys = {.window = "sliding_window", .use_window = "use_sliding_window"}};
+const ArchDesc kQwen3 = {
+    .name = "qwen3",
+    .hf_class = "Qwen3ForCausalLM",
+    .model_type = "qwen3",
+    .defaults = {R"({"sliding_window": 4096, "max_window_layers": 28, "head_dim": 128})"},
+    .q_norm = "self_attn.q_norm",
+    .k_norm = "self_attn.k_norm",
+    .keys = {.window = "sliding_window", .use_window = "use_sliding_window", .window_from = "max_window_layers"}};
 
 const ArchDesc kQwen2Moe = {.name = "qwen2_moe",
                             .hf_class = "Qwen2MoeForCausalLM",
                             .model_type = "qwen2_moe",
+                            .defaults = {R"({"sliding_window": 4096, "max_window_layers": 28})"},
                             .router = "mlp.gate",
                             .shared_gate = "mlp.shared_expert.gate_proj",
                             .shared_up = "mlp.shared_expert.up_proj",
@@ -29,6 +34,7 @@ const ArchDesc kQwen2Moe = {.name = "qwen2_moe",
                             .biases = "q k v",
                             .keys = {.window = "sliding_window",
                                      .use_window = "use_sliding_window",
+                                     .window_from = "max_window_layers",
                                      .experts = "num_experts|num_local_experts",
                                      .shared_width = "shared_expert_intermediate_size",
                                      .normalize = "norm_topk_prob",
@@ -38,6 +44,7 @@ const ArchDesc kQwen2Moe = {.name = "qwen2_moe",
 const ArchDesc kQwen3Moe = {.name = "qwen3_moe",
                             .hf_class = "Qwen3MoeForCausalLM",
                             .model_type = "qwen3_moe",
+                            .defaults = {R"({"sliding_window": 4096})"},
                             .q_norm = "self_attn.q_norm",
                             .k_norm = "self_attn.k_norm",
                             .router = "mlp.gate",

@@ -6,6 +6,7 @@ namespace qz {
 const ArchDesc kStarcoder2 = {.name = "starcoder2",
                               .hf_class = "Starcoder2ForCausalLM",
                               .model_type = "starcoder2",
+                              .defaults = {R"({"num_key_value_heads": 2})"},
                               .up = "mlp.c_fc",
                               .down = "mlp.c_proj",
                               .biases = "q k v o up down",

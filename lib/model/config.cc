@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "arch/list.h"
 #include "model/config_reader.h"
 #include "model/rope.h"
 
@@ -21,17 +22,33 @@ constexpr NamedActivation kActivations[] = {
     {"gelu_new", Activation::kGeluTanh},  {"gelu_pytorch_tanh", Activation::kGeluTanh},
     {"gelu_fast", Activation::kGeluTanh}, {"relu", Activation::kRelu}};
 
-// transformers 5 required the key of Llama's relatives; the table says what is meant where there is none.
-Activation read_activation(ConfigReader* reader, const ArchDesc& desc) {
-  const std::string name = reader->text_or(desc.keys.activation, std::string(desc.default_activation));
+Activation activation_named(ConfigReader* reader, const std::string& key, const std::string& name) {
   std::string known;
   for (const NamedActivation& a : kActivations) {
     if (name == a.name) return a.kind;
     known += (known.empty() ? "" : ", ") + std::string(a.name);
   }
-  reader->fail(Code::kUnsupported, reader->name_of(desc.keys.activation) + " \"" + name.substr(0, 60) +
-                                       "\" is not known: " + known + " are");
+  reader->fail(Code::kUnsupported, key + " \"" + name.substr(0, 60) + "\" is not known: " + known + " are");
   return Activation::kSilu;
+}
+
+// transformers 5 required the key of Llama's relatives; the table says what is meant where there is none.
+void read_activations(ConfigReader* reader, const ArchDesc& desc, ModelConfig* c) {
+  c->activation = activation_named(reader, reader->name_of(desc.keys.activation),
+                                   reader->text_or(desc.keys.activation, std::string(desc.default_activation)));
+  c->head_activation = desc.head_activation.empty()
+                           ? c->activation
+                           : activation_named(reader, "head_activation", std::string(desc.head_activation));
+}
+
+// Values that would change what the model computes in a way that the table does not describe.
+void check_only(ConfigReader* reader, const ArchDesc& desc) {
+  for (const Condition& only : conditions(desc.only)) {
+    const Json* found = reader->find(only.key);
+    if (found == nullptr || only.holds(*found)) continue;
+    reader->fail(Code::kUnsupported, only.key + " is " + describe_json(*found) + ": " + std::string(desc.name) +
+                                         " is known with " + only.value + " only");
+  }
 }
 
 // transformers 5 writes "dtype", 4 wrote "torch_dtype"; very old files say "torch.float16". kNone when absent.
@@ -72,8 +89,8 @@ int64_t read_labels(ConfigReader* reader, int64_t most) {
   return static_cast<int64_t>(names->size());
 }
 
-// Per layer: layer_types decides where it is present; else Qwen's max_window_layers says how many layers at the bottom
-// keep full attention; else the window holds everywhere.
+// Per layer: layer_types decides where it is present; else keys.window_from says how many layers at the bottom keep
+// full attention; else the window holds everywhere.
 std::vector<int64_t> read_windows(ConfigReader* reader, const Json& config, const ArchDesc& desc, int64_t layers) {
   std::vector<int64_t> windows(static_cast<size_t>(layers), 0);
   int64_t window = desc.default_window;
@@ -101,7 +118,7 @@ std::vector<int64_t> read_windows(ConfigReader* reader, const Json& config, cons
     return windows;
   }
   const int64_t every = reader->integer_or(desc.keys.window_pattern, desc.default_window_pattern, 1, kMaxSeq);
-  const int64_t full = desc.keys.use_window.empty() ? 0 : reader->integer_or("max_window_layers", 0, 0, kMaxSeq);
+  const int64_t full = reader->integer_or(desc.keys.window_from, 0, 0, kMaxSeq);
   for (int64_t i = std::min(full, layers); i < layers; ++i) {
     if (every == 0 || (i + 1) % every != 0) windows[static_cast<size_t>(i)] = window;
   }
@@ -233,9 +250,11 @@ void check_heads(ConfigReader* reader, const ArchDesc& desc, int64_t hidden_max,
 
 }  // namespace
 
-Result<ModelConfig> parse_model_config(const Context& context, const Json& config, const ArchDesc& desc,
+Result<ModelConfig> parse_model_config(const Context& context, const Json& found, const ArchDesc& desc,
                                        const std::string& file) {
-  if (!config.is_object()) return error(Code::kBadFile, "%s: must be an object", file.c_str());
+  if (!found.is_object()) return error(Code::kBadFile, "%s: must be an object", file.c_str());
+  QZ_ASSIGN(Json config, parse_json(desc.defaults.text, "defaults"));
+  config.update(found);
   ConfigReader reader(context, config, file);
   const Limits& limits = context.limits;
   const auto hidden_max = static_cast<int64_t>(limits.hidden);
@@ -270,7 +289,7 @@ Result<ModelConfig> parse_model_config(const Context& context, const Json& confi
   c.outputs = c.pooled ? read_labels(&reader, static_cast<int64_t>(limits.vocab)) : c.vocab;
   c.embed_dim = reader.integer_or(keys.embed_dim, c.hidden, 1, hidden_max, "limits.hidden");
   c.norm_eps = reader.number_or(keys.norm_eps, desc.default_eps, 0, 1);
-  c.activation = read_activation(&reader, desc);
+  read_activations(&reader, desc, &c);
   // A classifier has a head of its own, whatever its file says of the one that it does not have.
   c.tied = desc.pooler.empty() && reader.boolean_or("tie_word_embeddings", desc.default_tied);
   c.norm_first = reader.boolean_or(keys.norm_first, desc.norm_first);
@@ -295,6 +314,7 @@ Result<ModelConfig> parse_model_config(const Context& context, const Json& confi
     for (size_t i = 0; i < c.window.size(); ++i) c.rope_local[i] = c.window[i] > 0;
   }
   if (!desc.router.empty()) read_moe(&reader, desc, limits, c, &c.moe);
+  check_only(&reader, desc);
   c.bos = read_token(reader, "bos_token_id", c.vocab);
   c.eos = read_token(reader, "eos_token_id", c.vocab);
   QZ_TRY(reader.finish());

@@ -51,9 +51,10 @@ struct ModelConfig {
   int64_t embed_dim = 0;    // == hidden unless the family projects (OPT-350m)
   double norm_eps = 1e-6;
   Activation activation = Activation::kSilu;
-  bool tied = false;             // the head is the embedding
-  bool norm_first = true;        // false: norm after the residual addition (OPT-350m)
-  bool final_norm = true;        // false: none after the last block (OPT-350m)
+  Activation head_activation = Activation::kSilu;  // of what stands in front of an encoder's head
+  bool tied = false;                               // the head is the embedding
+  bool norm_first = true;                          // false: norm after the residual addition (OPT-350m)
+  bool final_norm = true;                          // false: none after the last block (OPT-350m)
   bool residual_normed = false;  // what a half of a block adds to is its normed input (BLOOM's option)
   bool causal = true;            // false: an encoder
   bool pooled = false;           // the head reads a text's first token alone: a classifier

@@ -161,7 +161,7 @@ Status Ends::head_input(const Model& model, MatrixView r, float* x, Progress* pr
   QZ_TRY(for_rows(context, r.rows, [&](int64_t first, int64_t end) {
     float* out = y.data() + first * c.hidden;
     const int64_t n = (end - first) * c.hidden;
-    if (!pooler_.present()) return activate(c.activation, out, n, out);
+    if (!pooler_.present()) return activate(c.head_activation, out, n, out);
     for (int64_t i = 0; i < n; ++i) out[i] = std::tanh(out[i]);
   }));
   return norm_rows(model, head_norm_, y.view(r.rows, c.hidden), x);

@@ -123,6 +123,10 @@ Result<Json> config_from_gguf(const std::string& file, const Json& metadata, con
     if (key.hf == &ConfigKeys::window && !desc.keys.use_window.empty()) config[first_of(desc.keys.use_window)] = true;
     if (!config.contains(name) || config[name].is_null()) config[name] = std::move(value);
   }
+  // What the family means by silence in config.json is not what a file of llama.cpp means.
+  const Json defaults = Json::parse(desc.defaults.text);
+  for (const auto& [name, value] : defaults.items())
+    if (!config.contains(name)) config[name] = nullptr;
   // Experts may have a width of their own; the plain one is not there then.
   if (const std::string name = first_of(desc.keys.intermediate); family.experts && !config.contains(name))
     config[name] = config[first_of(desc.keys.hidden)];

@@ -221,6 +221,9 @@ void add_config_cases(Cases* cases) {
   arch("CF17 negative position_offset", "arch_json: 'position_offset' must be an integer from 0 to 2^24",
        R"({"base": "llama", "position_offset": -2})");
   arch("CF17 keys is a list", "arch_json: 'keys' must be an object", R"({"base": "llama", "keys": []})");
+  arch("CF17 defaults are a list", "arch_json: 'defaults' must be an object", R"({"base": "llama", "defaults": []})");
+  arch("CF17 a condition without a value", "arch_json: 'only' must be key=value pairs, found \"is_decoder\"",
+       R"({"base": "llama", "only": "is_decoder"})");
   arch("CF17 tensors under other names", "18 missing tensors: h.0.", R"({"base": "llama", "layer": "h.{}"})",
        QZ_STATUS_BAD_FILE);
 }

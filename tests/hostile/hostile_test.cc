@@ -83,10 +83,31 @@ TEST(Hostile, EachDefectIsRefusedInItsOwnWords) {
 
 // The originals that the cases break are good: a case must not pass because everything is refused.
 TEST(Hostile, TheOriginalsAreAccepted) {
-  for (const char* name :
-       {"models/llama-tied", "models/qwen2-bias-2shards", "models/opt-pre-ln", "quantized/qwen2-128-ct-w4a16-g128",
-        "quantized/qwen2-128-gptq-4bit-sym-g64-descact", "quantized/llama-128-gguf-q4_0",
-        "quantized/llama-128-awq-4bit-g128", "quantized/qwen2-128-bnb-nf4-dq", "quantized/qwen2-128-bnb-int8"}) {
+  for (const char* name : {"models/llama-tied",
+                           "models/qwen2-bias-2shards",
+                           "models/opt-pre-ln",
+                           "models/bloom",
+                           "models/falcon-7b-style",
+                           "models/falcon-40b-style",
+                           "models/gpt2",
+                           "models/phi3-fused",
+                           "models/gemma2",
+                           "models/gemma3",
+                           "models/mixtral",
+                           "models/qwen2-moe",
+                           "models/qwen3-moe",
+                           "models/deepseek-v2",
+                           "models/deepseek-v3",
+                           "models/gpt-neox",
+                           "models/bert",
+                           "models/bert-classifier",
+                           "models/roberta",
+                           "quantized/qwen2-128-ct-w4a16-g128",
+                           "quantized/qwen2-128-gptq-4bit-sym-g64-descact",
+                           "quantized/llama-128-gguf-q4_0",
+                           "quantized/llama-128-awq-4bit-g128",
+                           "quantized/qwen2-128-bnb-nf4-dq",
+                           "quantized/qwen2-128-bnb-int8"}) {
     SCOPED_TRACE(name);
     Place place;
     const ModelFiles files = ModelFiles::golden(name);

@@ -188,12 +188,57 @@ TEST(Config, SlidingWindows) {
   qwen["use_sliding_window"] = true;
   qwen["max_window_layers"] = 3;
   EXPECT_EQ(parse(qwen, "qwen2")->window, (Windows{0, 0, 0, 100}));
+  Json moe = qwen;  // Qwen3's mixtures have no max_window_layers
+  moe.update({{"num_experts", 4}, {"num_experts_per_tok", 2}, {"moe_intermediate_size", 16}});
+  EXPECT_EQ(parse(moe, "qwen3_moe")->window, Windows(4, 100));
+  EXPECT_EQ(parse(moe, "qwen2_moe")->window, (Windows{0, 0, 0, 100}));
   qwen["layer_types"] = {"sliding_attention", "full_attention", "full_attention", "sliding_attention"};
   EXPECT_EQ(parse(qwen, "qwen3")->window, (Windows{100, 0, 0, 100}));
   qwen["layer_types"] = {"sliding_attention"};
   expect_failure(parse(qwen, "qwen3"), Code::kBadFile, {"layer_types must be a list of 4"});
   qwen["layer_types"] = {"sliding_attention", "full_attention", "linear_attention", "sliding_attention"};
   expect_failure(parse(qwen, "qwen3"), Code::kUnsupported, {"layer_types[2]", "linear_attention"});
+}
+
+// The language part of google/gemma-3-4b-it, which leaves most of itself to the defaults of its class.
+TEST(Config, Defaults) {
+  Json gemma = {{"hidden_size", 2560},
+                {"intermediate_size", 10240},
+                {"model_type", "gemma3_text"},
+                {"num_hidden_layers", 34},
+                {"rope_scaling", {{"factor", 8.0}, {"rope_type", "linear"}}},
+                {"sliding_window", 1024}};
+  const Result<ModelConfig> c = parse(gemma, "gemma3_text");
+  ASSERT_TRUE(c.ok()) << c.status().text();
+  EXPECT_EQ(c->heads, 8);
+  EXPECT_EQ(c->kv_heads, 4);
+  EXPECT_EQ(c->head_dim, 256);
+  EXPECT_EQ(c->vocab, 262208);
+  EXPECT_EQ(c->max_seq, 131072);
+  EXPECT_EQ(c->rope.theta, 1e6);
+  EXPECT_EQ(c->rope.factor, 8);
+  EXPECT_EQ(c->local_rope.theta, 1e4);
+  EXPECT_EQ(c->local_rope.factor, 1);
+  EXPECT_EQ(c->window[4], 1024);
+  EXPECT_EQ(c->window[5], 0);
+  EXPECT_EQ(parse(with(gemma, "num_attention_heads", 16), "gemma3_text")->heads, 16);
+  EXPECT_EQ(parse(with(llama(), "hidden_act", "gelu"), "gemma2")->logit_cap, 30);
+  EXPECT_EQ(parse(with(llama(), "final_logit_softcapping", nullptr), "gemma2")->logit_cap, 0);  // null: none
+}
+
+TEST(Config, ValuesThatTheTableDoesNotCompute) {
+  const auto bert = [](const char* key, const Json& value) { return parse(with(llama(), key, value), "bert"); };
+  expect_failure(bert("is_decoder", true), Code::kUnsupported, {"is_decoder is true", "bert is known with false only"});
+  EXPECT_TRUE(bert("is_decoder", false).ok());
+  EXPECT_TRUE(bert("is_decoder", nullptr).ok());
+  EXPECT_TRUE(bert("position_embedding_type", "absolute").ok());
+  expect_failure(bert("position_embedding_type", "relative_key"), Code::kUnsupported, {"\"relative_key\""});
+}
+
+TEST(Config, HeadActivation) {
+  EXPECT_EQ(parse(with(llama(), "hidden_act", "relu"), "bert")->head_activation, Activation::kRelu);
+  EXPECT_EQ(parse(with(llama(), "hidden_act", "relu"), "roberta")->head_activation, Activation::kGelu);
+  EXPECT_EQ(parse(with(llama(), "hidden_act", "relu"), "roberta")->activation, Activation::kRelu);
 }
 
 TEST(Config, Opt) {
