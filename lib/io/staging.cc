@@ -72,7 +72,10 @@ Status check_replaceable(const std::string& target, bool overwrite, bool* exists
   if (!S_ISDIR(s.st_mode))
     return error(Code::kInvalidArgument, "%s: exists and is not a directory; it is not overwritten", target.c_str());
   QZ_ASSIGN(const std::vector<std::string> names, list_directory(target));
-  if (!names.empty() && std::find(names.begin(), names.end(), "config.json") == names.end())
+  const bool model = std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return name == "config.json" || name.ends_with(".gguf");
+  });
+  if (!names.empty() && !model)
     return error(Code::kInvalidArgument, "%s: exists and holds no config.json; only a model directory is overwritten",
                  target.c_str());
   return {};

@@ -112,6 +112,10 @@ TEST(Gguf, PartsHoldWhatOneFileHolds) {
   EXPECT_TRUE(logits_of(file) == logits_of(one));
   const Verification v = *verify_directory(*memory, dir / "parts", nullptr);
   EXPECT_TRUE(v.ok()) << dump_json(verification_to_json(v));
+  write.overwrite = true;
+  write.shard_bytes = 0;
+  EXPECT_TRUE(save_model(*memory, dir / "parts", write, nullptr).ok());
+  EXPECT_FALSE(std::filesystem::exists(dir / "parts/model-00001-of-00003.gguf"));
   write.shard_bytes = 1;  // a part for each tensor is fine, more than can be read is not
   EXPECT_TRUE(save_model(*memory, dir / "many", write, nullptr).ok());
 }
