@@ -20,6 +20,8 @@ SHAPES = {
     # For runs of seconds.
     "small": dict(hidden_size=384, intermediate_size=1024, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=3, head_dim=64,
                   vocab_size=8192),
+    "wide": dict(hidden_size=192, intermediate_size=512, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=3, head_dim=64,
+                 vocab_size=49152),
     "small-experts": dict(hidden_size=256, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=64,
                           vocab_size=4096, num_local_experts=4, num_experts_per_tok=2),
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/pages.h"
 #include "base/random.h"
 #include "kernels/ops.h"
 #include "model/block_gradient.h"
@@ -98,6 +99,7 @@ Status label_gradient(const Model& model, const Sequences& sequences, MatrixView
                       float* gradient, Progress* progress) {
   const Context& context = model.context();
   QZ_ASSIGN(const Tail tail, Tail::load(model));
+  release_heap();  // the file's bytes, freed by now, which the heap would keep beside the logits
   const int64_t vocab = tail.head.rows(), width = tail.head.cols(), hidden = r.cols;
   Scratch normed(kLogitRows * hidden), narrow(tail.project.empty() ? 0 : kLogitRows * width);
   Scratch logits(std::min(kLogitRows, r.rows) * vocab);

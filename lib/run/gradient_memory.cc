@@ -20,8 +20,8 @@ class GradientMoments {
   GradientMoments(const Moment& base, const Model& model, const GradientSize& size)
       : base_(base), model_(model), config_(model.config()), size_(size), stream_(rows_of(config_.hidden)) {}
 
-  std::vector<Moment> list(Count ends) {
-    labels(ends);
+  std::vector<Moment> list() {
+    labels();
     for (int64_t layer = config_.layers - 1; layer >= 0; layer--) block(layer);
     return std::move(moments_);
   }
@@ -65,15 +65,16 @@ class GradientMoments {
   }
 
   // The float32 head and some rows of logits, the streams of all blocks behind them.
-  void labels(Count ends) {
+  void labels() {
     Moment m = base_;
     m.name = "measuring the gradients of the labels";
-    m.add(kActivations, stream_, config_.layers + 2);
     const Count head = floats(config_.vocab, config_.embed_dim);
     Moment loading = m;
-    loading.add("embedding and head", head + ends);
+    loading.add(kActivations, stream_, config_.layers + 1);
+    loading.add("head", head + dense_bytes(config_, model_.modules().back()));
     moments_.push_back(std::move(loading));
-    m.add("embedding and head", head);
+    m.add(kActivations, stream_, config_.layers + 2);
+    m.add("head", head);
     const int64_t rows = std::min(size_.rows, kLogitRows);
     m.add("logits", floats(rows, config_.vocab) + floats(rows, 2 * config_.hidden));
     moments_.push_back(std::move(m));
@@ -152,8 +153,8 @@ class GradientMoments {
 
 }  // namespace
 
-std::vector<Moment> gradient_moments(const Moment& base, const Model& model, const GradientSize& size, Count ends) {
-  return GradientMoments(base, model, size).list(ends);
+std::vector<Moment> gradient_moments(const Moment& base, const Model& model, const GradientSize& size) {
+  return GradientMoments(base, model, size).list();
 }
 
 size_t gradient_panels(const Model& model, const GradientSize& size) {

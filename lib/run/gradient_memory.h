@@ -13,8 +13,8 @@ struct GradientSize {
   int64_t chain = 0;  // rows that the output metric couples
 };
 
-// base with what each step adds; `ends`: bytes of the embedding and the head.
-std::vector<Moment> gradient_moments(const Moment& base, const Model& model, const GradientSize& size, Count ends);
+// base with what each step adds.
+std::vector<Moment> gradient_moments(const Moment& base, const Model& model, const GradientSize& size);
 // Bytes of the panels that the products of these steps leave with the thread that starts them.
 size_t gradient_panels(const Model& model, const GradientSize& size);
 

@@ -132,7 +132,7 @@ class RunMoments {
     const MetricSize measured = metric_size(config_, size_.sequences, metric_);
     const GradientSize size = {measured.sequences * std::min(measured.length, length_), chain_};
     panels_ = std::max(panels_, gradient_panels(model_, size));
-    for (Moment& m : gradient_moments(always(), model_, size, ends())) moments_.push_back(std::move(m));
+    for (Moment& m : gradient_moments(always(), model_, size)) moments_.push_back(std::move(m));
     measured_ = true;
   }
 
@@ -327,12 +327,10 @@ class RunMoments {
     if (module(i).layer >= 0 || plans_[i].method == Method::kKeep) return;
     Moment m = always();
     m.add("inputs of o and down, all tokens", stash_);
-    Moment collecting = m;
-    collecting.add("embedding and head", ends());
     Stage s;
     s.modules = {i};
     s.cols = module(i).cols;
-    run_stage(collecting, s, Count(), judges_, rows_);
+    run_stage(m, s, ends(), judges_, rows_);  // they go before the head is solved
     remember(i);
   }
 

@@ -48,6 +48,8 @@ RUNS = [("llama-1m",      "rtn",  "w4g128",  "compressed-tensors", 0,  8,   {}, 
         ("qwen2-moe",     "gptq", "w4g32",   "compressed-tensors", 24, 256, SWEEP, 2, False),
         ("deepseek-v2",   "gptq", "w4g32",   "compressed-tensors", 24, 256, SWEEP, 2, False),
         ("gpt2",          "gptq", "w4g32",   "compressed-tensors", 24, 256, SWEEP, 1, False),
+        # A head that is larger than a block: gradients of the labels.
+        ("wide",          "gptq", "w4g64",   "compressed-tensors", 16, 128, SWEEP, 2, False),
         # Fused layers, experts beside a shared one, latent attention, without it.
         ("phi3-fused",    "gptq", "w4g32",   "compressed-tensors", 24, 256, FAST, 2, False),
         ("gpt-neox",      "gptq", "w4g32",   "compressed-tensors", 24, 256, FAST, 2, False),
@@ -65,11 +67,11 @@ RUNS = [("llama-1m",      "rtn",  "w4g128",  "compressed-tensors", 0,  8,   {}, 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     parent = tmp_path_factory.mktemp("models")
-    for shape in ("small", "small-experts"):
+    random = ("small", "wide", "small-experts")
+    for shape in random:
         subprocess.run([sys.executable, ROOT / "tools/make_random_model.py", shape, parent / shape], check=True, capture_output=True)
-    names = {run[0] for run in RUNS} - {"llama-1m", "small", "small-experts"}
-    return {"llama-1m": SAMPLE, "small": parent / "small", "small-experts": parent / "small-experts",
-            **{name: enlarge(name, parent / name) for name in names}}
+    golden = {run[0] for run in RUNS} - {"llama-1m", *random}
+    return {"llama-1m": SAMPLE, **{name: parent / name for name in random}, **{name: enlarge(name, parent / name) for name in golden}}
 
 
 def words_of(run):
