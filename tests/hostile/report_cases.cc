@@ -41,8 +41,8 @@ void add_report_cases(Cases* cases) {
      report([](Json* r) { (*r)["files"][0]["file"] = "model-9.safetensors"; }));
   rp("RP report with another hash of a matrix", "model.layers.0.self_attn.q_proj decodes to another matrix",
      report([](Json* r) { (*r)["modules"][0]["sha256"] = std::string(64, '0'); }));
-  rp("RP report is cut", "qz_report.json: not valid JSON at byte 501",
-     [](ModelFiles* m) { m->files[kReport].resize(500); });
+  rp("RP report is cut", "qz_report.json: not valid JSON at byte 201",
+     [](ModelFiles* m) { m->files[kReport].resize(200); });
   rp("RP report is null", "expected an object, found null", [](ModelFiles* m) { m->files[kReport] = "null"; });
   rp("RP report is a list", "qz_report.json: expected an object, found array",
      [](ModelFiles* m) { m->files[kReport] = "[]"; });

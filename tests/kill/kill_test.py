@@ -36,7 +36,7 @@ PUBLISHED = re.compile(r"fsync {parent}$")
 
 
 def digest(directory):
-    """File name -> SHA-256; the report without its times."""
+    """File name -> SHA-256; the report without its times and what memory it took."""
     found = {}
     for path in sorted(directory.rglob("*")):
         data = path.read_bytes() if path.is_file() else b""
@@ -44,6 +44,7 @@ def digest(directory):
             report = json.loads(data)
             for module in report["modules"]:
                 del module["seconds"]
+            report.pop("memory", None)
             data = json.dumps(report).encode()
         found[str(path.relative_to(directory))] = hashlib.sha256(data).hexdigest()
     return found

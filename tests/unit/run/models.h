@@ -88,7 +88,7 @@ inline std::map<std::string, std::string> matrix_hashes(const Model& model) {
   return hashes;
 }
 
-// The files of a directory with their content (large ones: its hash), the report's times left out.
+// The files of a directory with their content (large ones: its hash), the report's times and memory left out.
 inline std::map<std::string, std::string> files_of(const std::string& dir) {
   std::map<std::string, std::string> files;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(dir)) {
@@ -96,6 +96,7 @@ inline std::map<std::string, std::string> files_of(const std::string& dir) {
     if (entry.path().filename() == "qz_report.json") {
       Json report = Json::parse(text);
       for (Json& m : report["modules"]) m.erase("seconds");
+      report.erase("memory");
       text = report.dump();
     }
     if (text.size() > (1u << 16)) {
