@@ -47,7 +47,7 @@ TEST(List, DetectsByTheConfiguration) {
   EXPECT_EQ(name(R"({"config_groups": {}})"), "compressed-tensors");
   const char* marlin =
       "error: quantization_config: format 'marlin', expected one of gptq, gptq_v2, gptq_p, compressed-tensors, awq, "
-      "bitsandbytes, hqq, gguf";
+      "bitsandbytes, hqq, gguf, eetq";
   EXPECT_EQ(name(R"({"quant_method": "gptq", "checkpoint_format": "marlin"})"), marlin);
   EXPECT_EQ(name(R"({"quant_method": "gptq", "is_marlin_format": true})"), marlin);
   EXPECT_EQ(name(R"({"quant_method": "awq", "bits": 4, "group_size": 128})"), "awq");
