@@ -38,9 +38,9 @@ struct GgufHeader {
 
 Result<GgufHeader> read_gguf_header(const File& file, const Limits& limits);
 
-// Keys in the order in which they are added, then tensors back to back at multiples of 32 bytes.
-constexpr size_t kMostGgufParts = 1000;  // of a split file
+constexpr size_t kMostGgufParts = 1000;  // of a split file that is read
 
+// Keys in the order in which they are added, then tensors back to back at multiples of 32 bytes.
 class GgufBuilder {
  public:
   void add(std::string_view key, uint32_t value);

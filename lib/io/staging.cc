@@ -73,10 +73,11 @@ Status check_replaceable(const std::string& target, bool overwrite, bool* exists
     return error(Code::kInvalidArgument, "%s: exists and is not a directory; it is not overwritten", target.c_str());
   QZ_ASSIGN(const std::vector<std::string> names, list_directory(target));
   const bool model = std::any_of(names.begin(), names.end(), [](const std::string& name) {
-    return name == "config.json" || name.ends_with(".gguf");
+    return name == "config.json" || name == "model.gguf" || (name.starts_with("model-") && name.ends_with(".gguf"));
   });
   if (!names.empty() && !model)
-    return error(Code::kInvalidArgument, "%s: exists and holds no config.json; only a model directory is overwritten",
+    return error(Code::kInvalidArgument,
+                 "%s: exists and holds no config.json or model.gguf; only a model directory is overwritten",
                  target.c_str());
   return {};
 }

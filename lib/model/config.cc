@@ -253,8 +253,10 @@ void check_heads(ConfigReader* reader, const ArchDesc& desc, int64_t hidden_max,
 Result<ModelConfig> parse_model_config(const Context& context, const Json& found, const ArchDesc& desc,
                                        const std::string& file) {
   if (!found.is_object()) return error(Code::kBadFile, "%s: must be an object", file.c_str());
-  QZ_ASSIGN(Json config, parse_json(desc.defaults.text, "defaults"));
-  config.update(found);
+  QZ_ASSIGN(const Json defaults, parse_json(desc.defaults.text, "defaults"));
+  Json config = found;
+  for (const auto& [key, value] : defaults.items())
+    if (!config.contains(key)) config[key] = value;
   ConfigReader reader(context, config, file);
   const Limits& limits = context.limits;
   const auto hidden_max = static_cast<int64_t>(limits.hidden);

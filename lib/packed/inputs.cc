@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/checked.h"
 #include "packed/codebook.h"
 #include "tensor/convert.h"
 
@@ -91,15 +92,17 @@ void quantize_inputs(const QMatrix& q, MatrixView x, float* out) {
     }
 }
 
-InputCodes input_codes(const InputRule& rule, MatrixView x) {
+Status input_codes(const Context& context, const InputRule& rule, MatrixView x, InputCodes* out) {
+  constexpr int64_t kRowsPerTask = 16;
   const bool outliers = rule.activations == Activations::kOutliers || rule.code == CodeKind::kLlmInt8;
-  InputCodes in;
-  in.codes.resize(static_cast<size_t>(x.rows * x.cols));
+  InputCodes& in = *out;
+  in.codes.assign(static_cast<size_t>(x.rows * x.cols), 0);
+  in.factors.assign(static_cast<size_t>(x.rows), 0);
   std::vector<uint8_t> apart(static_cast<size_t>(x.cols));
   if (rule.activations == Activations::kOutliers && mark_outliers(x, kOutlierThreshold, &apart)) {
     in.rest = Matrix(x.rows, x.cols);
   }
-  for (int64_t t = 0; t < x.rows; ++t) {
+  const auto round_row = [&](int64_t t) {
     const float* row = x.row(t);
     float most = 0, zero = 0;  // zero: NaN after a number that is not finite
     for (int64_t c = 0; c < x.cols; ++c) {
@@ -110,7 +113,7 @@ InputCodes input_codes(const InputRule& rule, MatrixView x) {
     const float scale =
         rule.activations == Activations::kTensor ? rule.input_scale : most / (outliers ? 127 : kHalfRange);
     const float factor = scale + zero;
-    in.factors.push_back(factor);
+    in.factors[static_cast<size_t>(t)] = factor;
     for (int64_t c = 0; c < x.cols; ++c) {
       if (apart[static_cast<size_t>(c)]) {
         in.rest.row(t)[c] = row[c];
@@ -119,8 +122,17 @@ InputCodes input_codes(const InputRule& rule, MatrixView x) {
         in.codes[static_cast<size_t>(t * x.cols + c)] = static_cast<int8_t>(code);
       }
     }
+  };
+  if (x.rows == 1) {  // not worth waking the other threads
+    round_row(0);
+    return {};
   }
-  return in;
+  const auto task = [&](uint32_t index, uint32_t) -> Status {
+    const int64_t end = std::min((index + 1) * kRowsPerTask, x.rows);
+    for (int64_t t = index * kRowsPerTask; t < end; ++t) round_row(t);
+    return {};
+  };
+  return parallel_for(context, static_cast<uint32_t>(ceil_div(x.rows, kRowsPerTask)), task);
 }
 
 }  // namespace qz

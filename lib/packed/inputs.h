@@ -1,6 +1,7 @@
 // 8-bit inputs of a layer (Scheme::activations) as the floats that they stand for: what a loader with integer kernels
 // multiplies.
 #pragma once
+#include "base/context.h"
 #include "packed/qmatrix.h"
 
 namespace qz {
@@ -31,6 +32,6 @@ struct InputCodes {
 };
 // Not of FP8. Integers of Activations::kNone are rounded as those of kToken are. A token with a number that is not
 // finite has the factor NaN; an infinity that is an outlier stays one.
-InputCodes input_codes(const InputRule& rule, MatrixView x);
+Status input_codes(const Context& context, const InputRule& rule, MatrixView x, InputCodes* out);
 
 }  // namespace qz

@@ -10,7 +10,8 @@ bool takes_integers(const QMatrix& q, const TiledWeights& tiles) {
 
 Status integer_product(const Context& context, const InputRule& rule, const TiledWeights& w, MatrixView x,
                        const float* bias, bool accumulate, const MutableRows& y, Progress* progress) {
-  const InputCodes in = input_codes(rule, x);
+  InputCodes in;
+  QZ_TRY(input_codes(context, rule, x, &in));
   QZ_TRY(low_bit_product_bytes(context, w, {in.codes.data(), in.factors.data(), x.rows, x.cols, 1}, bias, accumulate, y,
                                progress));
   if (in.rest.empty()) return {};

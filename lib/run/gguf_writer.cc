@@ -15,7 +15,8 @@ namespace qz {
 namespace {
 
 constexpr char kRopeFreqs[] = "rope_freqs.weight";
-constexpr uint32_t kMixed = 1;  // general.file_type where no number fits: mostly F16
+constexpr size_t kMostParts = 256;  // all are open at once
+constexpr uint32_t kMixed = 1;      // general.file_type where no number fits: mostly F16
 
 // llama.h, llama_ftype: what a file of mostly this type is called (the medium mix of the K types).
 uint32_t file_type_of(const Scheme& s) {
@@ -57,8 +58,9 @@ class GgufWriter : public ModelWriter {
     QZ_TRY(list_others(&builder));
     for (size_t i = 0; i < summary_.modules.size(); ++i) QZ_TRY(list_module(i, &builder));
     layout_ = builder.finish(options.shard_bytes);
-    if (layout_.files.size() > kMostGgufParts)
-      return error(Code::kUnsupported, "gguf: %zu parts, expected at most %zu", layout_.files.size(), kMostGgufParts);
+    if (layout_.files.size() > kMostParts)
+      return error(Code::kUnsupported, "gguf: %zu parts, expected at most %zu: larger ones", layout_.files.size(),
+                   kMostParts);
     QZ_ASSIGN(staging_, StagingDir::create(target, source_.checkpoint()->dir(), options.overwrite, layout_.bytes()));
     for (const GgufBuilder::File& f : layout_.files) {
       QZ_ASSIGN(auto file, staging_->create_file(f.name, f.bytes));

@@ -15,23 +15,29 @@ constexpr char kSums[] = ".in_sum2", kCounts[] = ".counts";
 
 // One tensor of the model, a row for each expert of a stack.
 struct Entry {
-  int64_t cols = 0;
-  std::vector<float> sums, counts;  // [matrices][cols], [matrices]
+  int64_t cols = 0, matrices = 1;
+  std::vector<float> sums, counts;  // [matrices][cols], [matrices]; empty until they are known
+  uint64_t values() const { return static_cast<uint64_t>(cols * matrices); }
 };
-using Entries = std::map<std::string, Entry>;
+using Entries = std::map<std::string, Entry, std::less<>>;
 
-Result<std::string> name_of(const Model& model, const Module& m) {
+std::string name_of(const Model& model, const Module& m) { return name_to_gguf(model.arch(), m.name + ".weight"); }
+
+// What the file may hold of this model: every layer in a block and the head.
+Result<Entries> entries_of(const Model& model) {
   if (!gguf_family_of(model.arch().hf_class))
     return error(Code::kUnsupported, "imatrix: no names are known for a model of class %s (%s have some)",
                  std::string(model.arch().hf_class).c_str(), gguf_families().c_str());
-  return name_to_gguf(model.arch(), m.name + ".weight");
+  Entries out;
+  for (const Module& m : model.modules()) {
+    std::string name = name_of(model, m);
+    if (m.can_quantize && !name.empty())
+      out[std::move(name)] = {m.cols, m.expert < 0 ? 1 : model.config().moe.experts, {}, {}};
+  }
+  return out;
 }
 
 size_t matrix_of(const Module& m) { return m.expert < 0 ? 0 : static_cast<size_t>(m.expert); }
-
-size_t matrices_of(const Model& model, const Module& m) {
-  return m.expert < 0 ? 1 : static_cast<size_t>(model.config().moe.experts);
-}
 
 // ---- writing
 
@@ -39,16 +45,18 @@ size_t matrices_of(const Model& model, const Module& m) {
 Result<Plan> probing_plan(const ModelPtr& model) {
   Plan plan(model);
   plan.keep_rules(0);
-  for (const Module& m : model->modules()) {
-    if (!m.can_quantize || m.role == Role::kOther || (m.layer < 0 && model->config().tied)) continue;
-    Rule rule;
-    rule.glob = m.name;
-    rule.method = Method::kGptq;
-    rule.scheme = {CodeKind::kInt, 8, kGroupRow};
-    rule.gptq.drift = rule.gptq.residual = 0;
-    rule.gptq.metric = 0;
-    QZ_TRY(plan.add_rule(std::move(rule)));
-  }
+  Rule rule;
+  rule.glob = "*";
+  rule.method = Method::kGptq;
+  rule.scheme = {CodeKind::kInt, 8, kGroupRow};
+  rule.gptq.drift = rule.gptq.residual = 0;
+  rule.gptq.metric = 0;
+  QZ_TRY(plan.add_rule(rule));
+  for (const Module& m : model->modules())
+    if (m.role == Role::kHead && m.can_quantize && !model->config().tied) {
+      rule.glob = m.name;
+      QZ_TRY(plan.add_rule(rule));
+    }
   return plan;
 }
 
@@ -72,9 +80,9 @@ std::string as_file(const Entries& entries, const TokenSet& tokens) {
   builder.add("imatrix.chunk_size", static_cast<uint32_t>(tokens.tokens() / std::max<int64_t>(1, tokens.count())));
   std::vector<const std::vector<float>*> values;
   for (const auto& [name, e] : entries) {
-    const auto matrices = static_cast<int64_t>(e.counts.size());
-    builder.add_tensor(name + kSums, gguf_type(DType::kF32), {matrices, e.cols});
-    builder.add_tensor(name + kCounts, gguf_type(DType::kF32), {matrices, 1});
+    if (e.sums.empty()) continue;
+    builder.add_tensor(name + kSums, gguf_type(DType::kF32), {e.matrices, e.cols});
+    builder.add_tensor(name + kCounts, gguf_type(DType::kF32), {e.matrices, 1});
     values.push_back(&e.sums);
     values.push_back(&e.counts);
   }
@@ -88,61 +96,70 @@ std::string as_file(const Entries& entries, const TokenSet& tokens) {
 
 // ---- reading
 
-Result<Entries> read_gguf(const File& file, const Limits& limits) {
+Status wrong_size(const File& file, const std::string& what, uint64_t found, const Entry& e) {
+  return error(Code::kBadFile, "%s: '%s' has %llu values, expected %lld x %lld", file.path().c_str(), what.c_str(),
+               static_cast<unsigned long long>(found), static_cast<long long>(e.matrices),
+               static_cast<long long>(e.cols));
+}
+
+// Tensors that the model has no use for are not read: nothing is allocated that the model does not bound.
+Status read_gguf(const File& file, const Limits& limits, Entries* entries) {
   QZ_ASSIGN(const GgufHeader header, read_gguf_header(file, limits));
   const auto type = header.metadata.find("general.type");
   if (type == header.metadata.end() || *type != "imatrix")
     return error(Code::kBadFile, "%s: key 'general.type' is not \"imatrix\"", file.path().c_str());
-  Entries out;
   for (const GgufTensor& t : header.tensors) {
-    for (const std::string_view end : {std::string_view(kSums), std::string_view(kCounts)}) {
-      if (t.name.size() <= end.size() || t.name.compare(t.name.size() - end.size(), end.size(), end) != 0) continue;
-      if (t.type->dtype != DType::kF32 || t.shape.empty() || t.shape.size() > 3)
-        return error(Code::kBadFile, "%s: '%s' is not a matrix of F32", file.path().c_str(), t.name.c_str());
-      std::vector<float> values(t.bytes / sizeof(float));
-      QZ_TRY(file.read_at(t.offset, values.data(), t.bytes));
-      Entry& e = out[t.name.substr(0, t.name.size() - end.size())];
-      if (end == kSums) {
-        e.cols = t.shape.back();
-        e.sums = std::move(values);
-      } else {
-        e.counts = std::move(values);
-      }
-    }
+    const std::string_view name = t.name;
+    const bool sums = name.ends_with(kSums);
+    if (!sums && !name.ends_with(kCounts)) continue;
+    const auto it = entries->find(name.substr(0, name.rfind('.')));
+    if (it == entries->end()) continue;
+    Entry& e = it->second;
+    const uint64_t n = t.bytes / sizeof(float);
+    if (t.type->dtype != DType::kF32 || n != (sums ? e.values() : static_cast<uint64_t>(e.matrices)))
+      return wrong_size(file, t.name, n, e);
+    std::vector<float>& to = sums ? e.sums : e.counts;
+    to.resize(n);
+    QZ_TRY(file.read_at(t.offset, to.data(), t.bytes));
   }
-  return out;
+  return {};
 }
 
 // The older file: int32 count; for each entry int32 length and name, int32 calls, int32 values, as many floats, which
-// are means times calls. Whatever follows is not needed.
+// are means times calls, of the matrices of a stack one after the other. Whatever follows is not needed.
 class OldFile {
  public:
   explicit OldFile(const File& file) : file_(file) {}
 
-  Result<Entries> read() {
-    Entries out;
+  Status read(Entries* entries) {
     QZ_ASSIGN(const int64_t count, number("a count", 1 << 20));
     for (int64_t i = 0; i < count; ++i) {
       QZ_ASSIGN(const int64_t length, number("the length of a name", 4096));
       std::string name(static_cast<size_t>(length), '\0');
       QZ_TRY(take(name.data(), name.size()));
       QZ_ASSIGN(const int64_t calls, number("a number of calls", INT32_MAX));
-      QZ_ASSIGN(const int64_t n, number("a number of values", static_cast<int64_t>(file_.size() / sizeof(float))));
-      Entry& e = out[name];
-      e.cols = n;
+      QZ_ASSIGN(const int64_t n, number("a number of values", INT32_MAX));
+      const auto it = entries->find(name);
+      if (it == entries->end()) {
+        QZ_TRY(take(nullptr, static_cast<uint64_t>(n) * sizeof(float)));
+        continue;
+      }
+      Entry& e = it->second;
+      if (static_cast<uint64_t>(n) != e.values()) return wrong_size(file_, name, static_cast<uint64_t>(n), e);
       e.sums.resize(static_cast<size_t>(n));
       QZ_TRY(take(e.sums.data(), e.sums.size() * sizeof(float)));
-      e.counts.assign(1, static_cast<float>(calls));
+      e.counts.assign(static_cast<size_t>(e.matrices), static_cast<float>(calls));
     }
-    return out;
+    return {};
   }
 
  private:
+  // to: null = to be passed over.
   Status take(void* to, uint64_t bytes) {
     if (bytes > file_.size() - at_)
       return error(Code::kBadFile, "%s: ends at byte %llu, inside an entry", file_.path().c_str(),
                    static_cast<unsigned long long>(file_.size()));
-    QZ_TRY(file_.read_at(at_, to, bytes));
+    if (to) QZ_TRY(file_.read_at(at_, to, bytes));
     at_ += bytes;
     return {};
   }
@@ -161,18 +178,11 @@ class OldFile {
   uint64_t at_ = 0;
 };
 
-Result<std::vector<float>> means(const Entry& e, size_t matrix, size_t matrices, int64_t cols, const std::string& name,
-                                 const std::string& path) {
-  // The older file has the matrices of a stack in one row and one count for all.
-  const uint64_t want = static_cast<uint64_t>(cols) * matrices;
-  if (e.sums.size() != want || (e.counts.size() != matrices && e.counts.size() != 1))
-    return error(Code::kBadFile, "%s: '%s' has %zu sums and %zu counts, expected %llu and %zu", path.c_str(),
-                 name.c_str(), e.sums.size(), e.counts.size(), static_cast<unsigned long long>(want), matrices);
-  const float count = e.counts[e.counts.size() == 1 ? 0 : matrix];
+Result<std::vector<float>> means(const Entry& e, size_t matrix, const std::string& name, const std::string& path) {
   std::vector<float> out;
-  if (!(count > 0)) return out;  // no token came here
-  for (int64_t c = 0; c < cols; ++c) {
-    const float mean = e.sums[matrix * static_cast<size_t>(cols) + static_cast<size_t>(c)] / count;
+  if (e.sums.empty() || e.counts.empty() || !(e.counts[matrix] > 0)) return out;  // not held, or no token came here
+  for (int64_t c = 0; c < e.cols; ++c) {
+    const float mean = e.sums[matrix * static_cast<size_t>(e.cols) + static_cast<size_t>(c)] / e.counts[matrix];
     if (!std::isfinite(mean) || mean < 0)
       return error(Code::kBadFile, "%s: '%s': the mean square of input %lld is %g", path.c_str(), name.c_str(),
                    static_cast<long long>(c), static_cast<double>(mean));
@@ -184,18 +194,17 @@ Result<std::vector<float>> means(const Entry& e, size_t matrix, size_t matrices,
 }  // namespace
 
 Status write_imatrix(const ModelPtr& model, const TokenSet& tokens, const std::string& path, Progress* progress) {
+  QZ_ASSIGN(Entries entries, entries_of(*model));
   QZ_ASSIGN(const Plan plan, probing_plan(model));
-  Entries entries;
   RunOptions options;
   options.progress = progress;
   QZ_TRY(probe_plan(plan, tokens, options, [&](size_t module, MatrixView, StageSolver* stage, MatrixView) -> Status {
     const Module& m = model->modules()[module];
-    QZ_ASSIGN(const std::string name, name_of(*model, m));
-    if (name.empty() || !stage) return {};
-    Entry& e = entries[name];
-    e.cols = m.cols;
-    e.counts.resize(matrices_of(*model, m));
-    e.sums.resize(e.counts.size() * static_cast<size_t>(m.cols));
+    const auto it = entries.find(name_of(*model, m));
+    if (it == entries.end() || !stage) return {};
+    Entry& e = it->second;
+    e.counts.resize(static_cast<size_t>(e.matrices));
+    e.sums.resize(e.values());
     const size_t at = matrix_of(m);
     add(stage->stats(), e.sums.data() + at * static_cast<size_t>(m.cols), &e.counts[at]);
     return {};
@@ -204,22 +213,23 @@ Status write_imatrix(const ModelPtr& model, const TokenSet& tokens, const std::s
 }
 
 Result<std::vector<std::vector<float>>> read_imatrix(const Model& model, const std::string& path) {
+  QZ_ASSIGN(Entries entries, entries_of(model));
   QZ_ASSIGN(const auto file, File::open(path));
   char magic[4] = {};
   if (file->size() >= sizeof magic) QZ_TRY(file->read_at(0, magic, sizeof magic));
   const bool gguf = std::memcmp(magic, "GGUF", sizeof magic) == 0;
-  QZ_ASSIGN(const Entries entries, gguf ? read_gguf(*file, model.context().limits) : OldFile(*file).read());
+  QZ_TRY(gguf ? read_gguf(*file, model.context().limits, &entries) : OldFile(*file).read(&entries));
   std::vector<std::vector<float>> out(model.modules().size());
-  size_t found = 0;
+  bool found = false;
   for (size_t i = 0; i < out.size(); ++i) {
     const Module& m = model.modules()[i];
-    QZ_ASSIGN(const std::string name, name_of(model, m));
+    const std::string name = name_of(model, m);
     const auto it = entries.find(name);
     if (it == entries.end()) continue;
-    QZ_ASSIGN(out[i], means(it->second, matrix_of(m), matrices_of(model, m), m.cols, name, path));
-    ++found;
+    QZ_ASSIGN(out[i], means(it->second, matrix_of(m), name, path));
+    found = found || !out[i].empty();
   }
-  if (found == 0) return error(Code::kBadFile, "%s: holds none of the model's layers", path.c_str());
+  if (!found) return error(Code::kBadFile, "%s: holds none of the model's layers", path.c_str());
   return out;
 }
 

@@ -9,7 +9,8 @@
 namespace qz {
 
 // Runs the tokens through the model as it is and writes what its layers read, under the names that GGUF has for them.
-// path: the file, replaced when it is complete. kUnsupported: a family that llama.cpp does not have.
+// path: the file, replaced when it is complete. An expert with too few tokens has some of others (run/experts.h),
+// unlike llama.cpp's. kUnsupported: a family that llama.cpp does not have.
 Status write_imatrix(const ModelPtr& model, const TokenSet& tokens, const std::string& path, Progress* progress);
 
 // From a GGUF file, or the older one without a header (*.dat). For each of model.modules() the mean squares of its

@@ -16,7 +16,7 @@ Result<Ledger> estimate_run(const Plan& plan, const RunSize& size) {
   if (size.sequences < 1 || size.length < 1 || size.sequences > (int64_t{1} << 40) / size.length)
     return error(Code::kInvalidArgument, "%lld calibration sequences of %lld tokens",
                  static_cast<long long>(size.sequences), static_cast<long long>(size.length));
-  QZ_ASSIGN(const std::vector<ModulePlan> plans, resolve_plan(plan, id, true));
+  QZ_ASSIGN(const std::vector<ModulePlan> plans, resolve_plan(plan, id, size.calibrated));
   const PlanSummary summary = summarize_plan(model, plans);
   Ledger out;
   constexpr const char* kSource = "lib/run/moments.cc, step by step";
@@ -49,6 +49,7 @@ PeakWatch::PeakWatch(const Plan& plan, const TokenSet* calibration, FormatId for
   RunSize size;
   size.sequences = tokens > 0 ? calibration->count() : 1;
   size.length = std::max<int64_t>(1, ceil_div(tokens, size.sequences));
+  size.calibrated = tokens > 0;
   size.format = format;
   size.in_memory = in_memory;
   // Without an estimate, say of a plan that cannot run, there is nothing to compare: the run itself says what is wrong.

@@ -10,6 +10,7 @@ namespace qz {
 
 struct RunSize {
   int64_t sequences = 128, length = 2048;  // of calibration; not looked at when no module is solved by GPTQ
+  bool calibrated = true;                  // false: a module whose method is kDefault is rounded
   FormatId format = FormatId::kCompressed;
   bool in_memory = false;  // the result is kept, not streamed to a directory
   uint64_t shard_bytes = 0;

@@ -121,6 +121,13 @@ Status Run::prepare() {
     report_.calibration_hash = calibration_->hash();
   }
   for (std::string& text : transform_notes(model_, modules_)) note(std::move(text));
+  if (plan_.importance) {
+    const auto weighed = std::count_if(modules_.begin(), modules_.end(), [](const auto& m) { return m.importance; });
+    const std::string event = weighed == 0 ? "the importance matrix is not used: no module is rounded to block codes"
+                                           : std::to_string(weighed) + " modules are rounded by the importance matrix";
+    if (weighed == 0 && options_.strict) return error(Code::kInvalidArgument, "%s", event.c_str());
+    note(event);
+  }
   if (solves && calibration_->tokens() < widest) {
     const Status few = error(
         Code::kInvalidArgument,

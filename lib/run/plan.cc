@@ -145,12 +145,12 @@ Result<std::vector<ModulePlan>> resolve_plan(const Plan& plan, FormatId id, bool
     p.scheme = rule->scheme;
     p.gptq = rule->gptq;
     p.transform = rule->transform;
-    if (plan.importance && !(*plan.importance)[out.size()].empty())
-      p.importance = (*plan.importance)[out.size()].data();
     if (!has_calibration && p.measures())
       return error(Code::kInvalidArgument, "'%s' is to %s, but there are no calibration tokens", module.name.c_str(),
                    need_of(p).c_str());
     p.scheme = complete_scheme(*format, p.scheme, model.config().dtype, module.cols);
+    if (plan.importance && p.method == Method::kRtn && p.scheme.is_block() && !(*plan.importance)[out.size()].empty())
+      p.importance = (*plan.importance)[out.size()].data();
     Status s = check_outside(module, *format);
     if (s.ok()) s = format->can_store(p.scheme, module.rows, module.cols, needs_g_idx(p, module));
     if (!s.ok() && count++ < 4)

@@ -50,7 +50,7 @@ struct ModulePlan {
   Scheme scheme;
   GptqOptions gptq;
   TransformOptions transform;
-  const float* importance = nullptr;  // of the columns; the plan's
+  const float* importance = nullptr;  // of the columns, where block codes are rounded; the plan's
   // Whether statistics of its inputs are needed.
   bool measures() const;
 };

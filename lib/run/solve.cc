@@ -60,7 +60,8 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
   report.tokens = stage ? static_cast<uint64_t>(stage->stats().tokens) : 0;
   report.output_error = report.rtn_output_error = std::numeric_limits<double>::quiet_NaN();
 
-  QZ_ASSIGN(QMatrix rounded, rtn(context, weight, plan.scheme, format.min_zero));
+  QZ_ASSIGN(QMatrix rounded, plan.importance ? round_to_blocks(context, weight, plan.importance, plan.scheme)
+                                             : rtn(context, weight, plan.scheme, format.min_zero));
   const ContextPtr judging = with_products(model.context_ptr(), Products::kFast);
   HeldOut held;
   if (stage) {
@@ -100,8 +101,6 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
     q = std::move(*found);
   } else if (stage && clips(plan, module.role)) {
     QZ_ASSIGN(q, rtn_clipped(context, weight, stage->stats().h.view(), plan.scheme, format.min_zero));
-  } else if (plan.importance && plan.scheme.is_block()) {
-    QZ_ASSIGN(q, round_to_blocks(context, weight, plan.importance, plan.scheme));
   } else {
     q = rounded;
   }

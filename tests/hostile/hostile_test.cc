@@ -1,7 +1,7 @@
 // Bad input, one defect at a time: each is refused with the right status and with words of its own, in one line, and
 // leaves nothing behind. Rows are named after the threat list: ST safetensors, IX index, FS files, CF configuration,
-// QC quantization_config, QT packed tensors, AW AWQ, BB bitsandbytes, HQ HQQ, GG GGUF files, RN weights and runs, CA
-// calibration, PL plans, OT output targets, RP reports.
+// QC quantization_config, QT packed tensors, AW AWQ, BB bitsandbytes, HQ HQQ, GG GGUF files, IM importance matrices, RN
+// weights and runs, CA calibration, PL plans, OT output targets, RP reports.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -25,6 +25,7 @@ Cases all_cases() {
   add_bitsandbytes_cases(&cases);
   add_hqq_cases(&cases);
   add_gguf_cases(&cases);
+  add_imatrix_cases(&cases);
   add_run_cases(&cases);
   add_token_cases(&cases);
   add_plan_cases(&cases);

@@ -44,7 +44,8 @@ void add_target_cases(Cases* cases) {
             return p->out();
           },
           1));
-  add("OT target to be overwritten exists and is no model", invalid, "/out: exists and holds no config.json",
+  add("OT target to be overwritten exists and is no model", invalid,
+      "/out: exists and holds no config.json or model.gguf",
       into(
           [](Place* p) {
             fs::create_directory(p->out());

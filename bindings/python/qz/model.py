@@ -136,7 +136,7 @@ class Model(Handle):
 
         format: "compressed-tensors" "gptq" "awq" "bitsandbytes" "hqq" ... "plain" (dequantized), None = the model's own. The numbers
         are the same in another format; what the target cannot hold is Unsupported, before anything is written, or with allow_loss
-        rounded to the nearest that it can. shard_bytes: 0 = 5 GB.
+        rounded to the nearest that it can. shard_bytes: 0 = 5 GB, of GGUF one file.
         """
         directory = c_string(directory)
 

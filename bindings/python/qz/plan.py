@@ -151,7 +151,7 @@ class Plan(Handle):
         calibration: not needed when no module is solved by GPTQ or rescaled, or has inputs with a stored scale. format: what the result will be stored as, None =
         "compressed-tensors". stream_to: write that directory while the layers finish, in bounded memory, complete or not at all;
         the result is then that directory, opened. overwrite: it may exist. strict: too few tokens are an error, not a warning.
-        shard_bytes: 0 = 5 GB. seed: of the split into solving and judging tokens.
+        shard_bytes: 0 = 5 GB, of GGUF one file. seed: of the split into solving and judging tokens.
         Errors: InvalidArgument, Unsupported (the format cannot hold the plan; before any work), NumericError, IoError, Busy.
         """
         out = ffi.new("qz_model **")

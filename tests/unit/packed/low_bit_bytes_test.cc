@@ -126,7 +126,8 @@ TEST(LowBitBytesTest, CodesOfInputsAreTheRoundedInputs) {
     const MatrixView view{x.data(), 3, 64, 64};
     std::vector<float> want(x.size());
     quantize_inputs(q, view, want.data());
-    const InputCodes in = input_codes(input_rule(q), view);
+    InputCodes in;
+    ASSERT_TRUE(input_codes(*make_context(2), input_rule(q), view, &in).ok());
     EXPECT_EQ(in.rest.empty(), std::string(name) != "llm-int8");
     for (size_t i = 0; i < x.size(); ++i) {
       const float rest = in.rest.empty() ? 0.0f : in.rest.data()[i];

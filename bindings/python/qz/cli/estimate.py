@@ -57,6 +57,8 @@ def estimate(common: Common, model: str, goal: str, weights: tuple[str, ...], co
                        lora_rank=rank or 0, zero_stage=zero, offload=offload, keep_activations=keep_activations, devices=devices or 0)
     queries = [replace(base, weights=w, seq_len=c) for w in (weights or (None,)) for c in (context or (0,))]
     room = device_memory(device, common) if device else None
+    if measured and not plot_file:
+        raise click.UsageError("--measured is a point of --plot, which is missing")
     rows = []
     for query in queries:
         result = estimate_memory(opened, query)
