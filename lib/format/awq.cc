@@ -151,7 +151,6 @@ Format awq_format() {
   f.encode = encode;
   f.decode = decode;
   f.config = config;
-  f.extra_files = [](const Json&) { return std::vector<ConfigFile>(); };
   f.stored_scheme = [](const Json& json, std::string_view module, int64_t, int64_t) {
     return stored_scheme(json, module);
   };

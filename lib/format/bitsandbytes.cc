@@ -242,7 +242,6 @@ Format bitsandbytes_format() {
   f.encode = encode;
   f.decode = decode;
   f.config = bitsandbytes_config;
-  f.extra_files = [](const Json&) { return std::vector<ConfigFile>(); };
   f.stored_scheme = [](const Json& config, std::string_view module, int64_t, int64_t) {
     return bitsandbytes_stored_scheme(config, module);
   };

@@ -256,7 +256,6 @@ Format compressed_format() {
   f.encode = encode;
   f.decode = decode;
   f.config = compressed_config;
-  f.extra_files = [](const Json&) { return std::vector<ConfigFile>(); };
   f.stored_scheme = [](const Json& config, std::string_view module, int64_t, int64_t) {
     return compressed_stored_scheme(config, module);
   };

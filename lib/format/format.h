@@ -71,6 +71,8 @@ struct StoredScheme {
   std::string_view marker = {};  // tensor name that marks the module as quantized; empty: the format's first
 };
 
+inline std::vector<ConfigFile> no_extra_files(const Json&) { return {}; }
+
 struct Format {
   FormatId id;
   std::string_view name;  // "compressed-tensors", "gptq", "gptq_v2", "gptq_p", "awq", ...
@@ -93,7 +95,7 @@ struct Format {
   // quantization_config for config.json.
   Result<Json> (*config)(const PlanSummary& plan);
   // Further files of the directory (GPTQ: quantize_config.json).
-  std::vector<ConfigFile> (*extra_files)(const Json& quantization_config);
+  std::vector<ConfigFile> (*extra_files)(const Json& quantization_config) = no_extra_files;
   // Reads a quantization_config (ours or another tool's): the scheme of the module `name`, or nullopt when it is kept.
   // The module's class is taken to be Linear, as it is for every module that Model lists. scale of the scheme is kNone:
   // decode finds it in the tensors.
