@@ -91,6 +91,7 @@ Outcome handle_of(int32_t device, void** out) {
   if (!h.opening.ok()) return h.opening;
   void*& handle = h.handle[device];
   const OnDevice on(device);
+  QZ_CUDA_TRY(on.outcome());
   if (!handle) QZ_CUDA_TRY(outcome_of(h.library, h.library.create(&handle), "start"));
   *out = handle;
   return {};
