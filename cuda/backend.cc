@@ -14,22 +14,27 @@ namespace qz::cuda {
 namespace {
 
 constexpr int32_t kCpuKind = 1, kCudaKind = 2;  // DLPack
+constexpr int32_t kLeastCapability = 80;
+constexpr uint64_t kWorkspaceAlignment = 256;
 
 struct Backend {
   const qz_host_api* host = nullptr;
-  std::vector<Facts> devices;
+  std::vector<Facts> devices;   // by CUDA's indices
+  std::vector<int32_t> usable;  // those that the kernels are for
   std::mutex loading;
   std::vector<bool> loaded;  // of each device, whether its kernels are, under `loading`
 
   qz_status answer(const Outcome& outcome) const {
     return outcome.ok() ? QZ_STATUS_OK : host->fail(host->host, outcome.status, outcome.words.c_str());
   }
-  bool has(int32_t index) const { return index >= 0 && static_cast<size_t>(index) < devices.size(); }
+  bool has(int32_t index) const { return std::find(usable.begin(), usable.end(), index) != usable.end(); }
 };
 
 const Backend& of(void* self) { return *static_cast<const Backend*>(self); }
 
-Outcome no_device(int32_t index) { return {QZ_STATUS_INVALID_ARGUMENT, "there is no GPU " + std::to_string(index)}; }
+Outcome no_device(int32_t index) {
+  return {QZ_STATUS_INVALID_ARGUMENT, "there is no usable GPU " + std::to_string(index)};
+}
 
 // Runs f() and turns what must not leave through C into a status.
 template <class F>
@@ -50,6 +55,7 @@ Outcome load_kernels(Backend& b, int32_t device) {
   b.loaded.resize(b.devices.size());
   if (b.loaded[static_cast<size_t>(device)]) return {};
   const OnDevice on(device);
+  QZ_CUDA_TRY(on.outcome());
   QZ_CUDA_TRY(launched(load_dequantize(), "loading kernels"));
   QZ_CUDA_TRY(launched(load_stream(), "loading kernels"));
   QZ_CUDA_TRY(launched(load_finish(), "loading kernels"));
@@ -125,37 +131,51 @@ Outcome run_dense(const Request& r, void* stream, char* workspace) {
   return {};
 }
 
+bool is_dense(const qz_op& op, const Request& r) { return op.kind == QZ_OP_GEMM && kernel_for(r.m) == Kernel::kDense; }
+
 uint64_t workspace_of(const Backend& b, const qz_op& op, const Request& r) {
   if (op.kind != QZ_OP_GEMM) return 0;
-  if (kernel_for(r.m) == Kernel::kDense) return dense_workspace(r.w.rows, r.w.cols, r.m, r.bias != nullptr).total;
+  if (is_dense(op, r)) return dense_workspace(r.w.rows, r.w.cols, r.m, r.bias != nullptr).total;
   const int32_t units = b.devices[static_cast<size_t>(r.device)].multiprocessors;
   return stream_workspace(r.w.rows, r.m, stream_splits(r.w.rows, r.w.cols, units));
 }
 
+// What supports(), workspace() and run() agree on. cuBLASLt is opened and its handle made here, at the latest by
+// workspace(): a stream that is being captured takes no new handles.
+Outcome take(const Backend& b, const qz_op& op, Request* r) {
+  if (const std::string why = take_request(op, r); !why.empty())
+    return {QZ_STATUS_UNSUPPORTED, "the GPU does not take " + why};
+  if (!b.has(r->device)) return no_device(r->device);
+  return is_dense(op, *r) ? prepare_dense(r->device) : Outcome();
+}
+
 Outcome run_op(const Backend& b, void* stream, const qz_op& op) {
   Request r;
-  if (const std::string why = take_request(op, &r); !why.empty())
-    return {QZ_STATUS_UNSUPPORTED, "the GPU does not take " + why};
-  if (!b.has(r.device)) return no_device(r.device);
+  QZ_CUDA_TRY(take(b, op, &r));
   const uint64_t need = workspace_of(b, op, r);
   if (op.workspace_bytes < need || (need && !op.workspace))
     return {QZ_STATUS_INVALID_ARGUMENT, "a workspace of " + std::to_string(op.workspace_bytes) +
                                             " bytes, but the operation needs " + std::to_string(need)};
+  if (need && reinterpret_cast<uintptr_t>(op.workspace) % kWorkspaceAlignment != 0)
+    return {QZ_STATUS_INVALID_ARGUMENT, "a workspace at an address that is no multiple of 256"};
   const OnDevice on(r.device);
+  QZ_CUDA_TRY(on.outcome());
   if (op.kind == QZ_OP_DEQUANTIZE) return run_dequantize(r, stream);
   auto* workspace = static_cast<char*>(op.workspace);
-  if (kernel_for(r.m) == Kernel::kDense) return run_dense(r, stream, workspace);
+  if (is_dense(op, r)) return run_dense(r, stream, workspace);
   const int32_t units = b.devices[static_cast<size_t>(r.device)].multiprocessors;
   return run_stream(r, stream, stream_splits(r.w.rows, r.w.cols, units), workspace);
 }
 
 qz_status device_info(void* self, size_t i, qz_device_info* out) {
   return guarded(self, [&]() -> Outcome {
-    if (i >= of(self).devices.size()) return no_device(static_cast<int32_t>(i));
-    const Facts& facts = of(self).devices[i];
+    const Backend& b = of(self);
+    if (i >= b.usable.size()) return no_device(static_cast<int32_t>(i));
+    const int32_t index = b.usable[i];
+    const Facts& facts = b.devices[static_cast<size_t>(index)];
     qz_device_info info = {};
     info.struct_size = out->struct_size;
-    info.device = {kCudaKind, static_cast<int32_t>(i)};
+    info.device = {kCudaKind, index};
     const std::string arch = "sm_" + std::to_string(facts.capability);
     std::memcpy(info.name, facts.name.data(), std::min(facts.name.size(), sizeof info.name - 1));
     std::memcpy(info.arch, arch.data(), std::min(arch.size(), sizeof info.arch - 1));
@@ -168,7 +188,7 @@ qz_status device_info(void* self, size_t i, qz_device_info* out) {
 void fill(qz_backend_api* t) {
   t->name = "cuda";
   t->destroy = [](void* self) { delete static_cast<Backend*>(self); };
-  t->device_count = [](void* self) { return of(self).devices.size(); };
+  t->device_count = [](void* self) { return of(self).usable.size(); };
   t->device_info = device_info;
   t->alloc = [](void* self, int32_t index, uint64_t size, void** out) {
     return guarded(self, [&]() -> Outcome {
@@ -190,19 +210,14 @@ void fill(qz_backend_api* t) {
   };
   t->supports = [](void* self, const qz_op* op) -> int32_t {
     Request r;
-    return guarded(self, [&]() -> Outcome {
-             const bool can = take_request(*op, &r).empty() && of(self).has(r.device);
-             return {can ? QZ_STATUS_OK : QZ_STATUS_UNSUPPORTED, "not taken"};
-           }) == QZ_STATUS_OK;
+    return guarded(self, [&] { return take(of(self), *op, &r); }) == QZ_STATUS_OK;
   };
   t->workspace = [](void* self, const qz_op* op) -> uint64_t {
     uint64_t bytes = 0;
     (void)guarded(self, [&]() -> Outcome {
       Request r;
-      if (!take_request(*op, &r).empty() || !of(self).has(r.device)) return {};
+      QZ_CUDA_TRY(take(of(self), *op, &r));
       bytes = workspace_of(of(self), *op, r);
-      // Here and not in run(): a stream that is being captured takes no new handles. run() says what failed.
-      if (op->kind == QZ_OP_GEMM && kernel_for(r.m) == Kernel::kDense) (void)prepare_dense(r.device);
       return {};
     });
     return bytes;
@@ -219,8 +234,16 @@ Outcome list_devices(Backend* b) {
   int32_t count = 0;
   QZ_CUDA_TRY(start(&count));
   b->devices.resize(static_cast<size_t>(count));
-  for (int32_t i = 0; i < count; ++i) QZ_CUDA_TRY(read_facts(i, &b->devices[static_cast<size_t>(i)]));
-  return {};
+  for (int32_t i = 0; i < count; ++i) {
+    Facts& facts = b->devices[static_cast<size_t>(i)];
+    QZ_CUDA_TRY(read_facts(i, &facts));
+    if (facts.capability >= kLeastCapability) b->usable.push_back(i);
+  }
+  if (!b->usable.empty()) return {};
+  const Facts& first = b->devices[0];
+  return {QZ_STATUS_DEVICE, "GPU 0, " + first.name + ", has compute capability " +
+                                std::to_string(first.capability / 10) + "." + std::to_string(first.capability % 10) +
+                                ": 8.0 is the least"};
 }
 
 }  // namespace

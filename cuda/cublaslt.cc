@@ -91,6 +91,7 @@ Outcome handle_of(int32_t device, void** out) {
   if (!h.opening.ok()) return h.opening;
   void*& handle = h.handle[device];
   const OnDevice on(device);
+  QZ_CUDA_TRY(on.outcome());
   if (!handle) QZ_CUDA_TRY(outcome_of(h.library, h.library.create(&handle), "start"));
   *out = handle;
   return {};
@@ -138,12 +139,14 @@ Outcome dense_product(int32_t device, void* stream, const DenseArgs& args) {
   QZ_CUDA_TRY(made(l.layout_create(x.out(), type_of(args.type), cols, m, args.x_stride)));
   QZ_CUDA_TRY(made(l.layout_create(y.out(), type_of(args.y_type), rows, m, args.y_stride)));
   QZ_CUDA_TRY(made(l.preference_create(preference.out())));
-  // Kernels are chosen by the alignment of addresses: what callers hand over may have less than the 256 that is
-  // assumed.
+  // Shares of columns are added in float32 or not made: other schemes add them in the type of y, rounding each.
+  QZ_CUDA_TRY(made(l.preference_set(preference, lt::kReductionMask, &lt::kReduceInFloat, sizeof lt::kReduceInFloat)));
+  // Kernels are chosen by the alignment of addresses, up to 16 bytes, a lane's widest access: what callers hand over
+  // may have less than the 256 that is assumed.
   const void* const operands[] = {args.w, args.x, args.y, args.y};
   for (size_t i = 0; i < std::size(operands); ++i) {
     const auto address = std::bit_cast<uintptr_t>(operands[i]);
-    const auto alignment = static_cast<uint32_t>(std::min<uintptr_t>(address & (~address + 1), 256));
+    const auto alignment = static_cast<uint32_t>(std::min<uintptr_t>(address & (~address + 1), 16));
     QZ_CUDA_TRY(made(l.preference_set(preference, lt::kAlignment[i], &alignment, sizeof alignment)));
   }
   QZ_CUDA_TRY(

@@ -45,6 +45,8 @@ std::string check_matrix(const qz_tensor& t, const char* name, int64_t cols) {
   if (t.ndim != 2 || t.shape[0] < 1 || t.shape[0] > kMost || t.shape[1] != cols)
     return n + " of another shape than the weights say";
   if (!is_float(t.dtype)) return n + " that is not F16, BF16 or F32";
+  if (!is_aligned(t.data, static_cast<uint64_t>(float_bytes(Float(t.dtype)))))
+    return n + " at an address that is no multiple of its elements' size";
   if (t.device.kind != kCudaKind) return n + " that is not on a GPU";
   if ((cols > 1 && t.stride[1] != 1) || (t.shape[0] > 1 && t.stride[0] < cols))
     return n + " whose columns are not next to each other";
@@ -81,6 +83,7 @@ std::string take_gemm(const qz_op& op, Request* r) {
     if (bias.ndim != 1 || bias.shape[0] != r->w.rows || bias.dtype != QZ_DTYPE_F32 ||
         (r->w.rows > 1 && bias.stride[0] != 1) || bias.device.kind != kCudaKind || bias.device.index != x.device.index)
       return "a bias that is not [rows] F32 beside x";
+    if (!is_aligned(bias.data, sizeof(float))) return "a bias at an address that is no multiple of 4";
     r->bias = static_cast<const float*>(bias.data);
   }
   r->device = x.device.index;

@@ -45,16 +45,15 @@ Outcome read_facts(int32_t device, Facts* out) {
   out->capability = 10 * properties.major + properties.minor;
   out->multiprocessors = properties.multiProcessorCount;
   out->memory = properties.totalGlobalMem;
-  if (out->capability < 80)
-    return {QZ_STATUS_DEVICE, what + ", " + out->name + ", has compute capability " + std::to_string(properties.major) +
-                                  "." + std::to_string(properties.minor) + ": 8.0 is the least"};
   return {};
 }
 
 OnDevice::OnDevice(int32_t device) {
   int before = -1;
-  if (cudaGetDevice(&before) == cudaSuccess) before_ = before;
-  if (before_ != device) (void)cudaSetDevice(device);
+  outcome_ = outcome_of(cudaGetDevice(&before), "the thread's GPU");
+  if (!outcome_.ok() || before == device) return;
+  outcome_ = outcome_of(cudaSetDevice(device), "making a GPU the thread's");
+  if (outcome_.ok()) before_ = before;
 }
 
 OnDevice::~OnDevice() {
@@ -63,6 +62,7 @@ OnDevice::~OnDevice() {
 
 Outcome allocate(int32_t device, uint64_t bytes, void** out) {
   const OnDevice on(device);
+  QZ_CUDA_TRY(on.outcome());
   return outcome_of(cudaMalloc(out, bytes), "memory on the GPU");
 }
 
@@ -73,16 +73,19 @@ void release(int32_t device, void* pointer) {
 
 Outcome copy(int32_t device, void* stream, void* to, const void* from, uint64_t bytes) {
   const OnDevice on(device);
+  QZ_CUDA_TRY(on.outcome());
   return outcome_of(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)), "copy");
 }
 
 Outcome fill_zero(int32_t device, void* stream, void* pointer, uint64_t bytes) {
   const OnDevice on(device);
+  QZ_CUDA_TRY(on.outcome());
   return outcome_of(cudaMemsetAsync(pointer, 0, bytes, static_cast<cudaStream_t>(stream)), "fill with zeros");
 }
 
 Outcome synchronize(int32_t device, void* stream) {
   const OnDevice on(device);
+  QZ_CUDA_TRY(on.outcome());
   return outcome_of(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)), "waiting for the GPU");
 }
 

@@ -41,16 +41,18 @@ Outcome copy(int32_t device, void* stream, void* to, const void* from, uint64_t 
 Outcome fill_zero(int32_t device, void* stream, void* pointer, uint64_t bytes);
 Outcome synchronize(int32_t device, void* stream);
 
-// Makes a device the calling thread's while it lives.
+// Makes a device the calling thread's while it lives; where it is already, the thread is left as it is.
 class OnDevice {
  public:
   explicit OnDevice(int32_t device);
   ~OnDevice();
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
+  const Outcome& outcome() const { return outcome_; }
 
  private:
-  int32_t before_ = -1;
+  int32_t before_ = -1;  // to be restored
+  Outcome outcome_;
 };
 
 // y = x w^T of 16-bit floats: w [rows][w_stride], x [m][x_stride], y [m][y_stride] of y_type; float32 sums.

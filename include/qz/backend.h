@@ -83,10 +83,11 @@ typedef struct qz_backend_api {
    * memory may be used again when synchronize() has returned. */
   qz_status (*copy)(void *self, void *stream, const qz_tensor *to, const qz_tensor *from);
   qz_status (*fill_zero)(void *self, void *stream, int32_t index, void *pointer, uint64_t size);
-  /* 0 = cannot, else it can; the higher of two backends is taken. Reads shapes, types and scheme, never memory. */
+  /* 0 = cannot, else it can; of two backends for one device the first found is taken. Reads shapes, types and scheme, never memory. */
   int32_t (*supports)(void *self, const qz_op *op);
   uint64_t (*workspace)(void *self, const qz_op *op); /* bytes that run() needs; op->workspace is not read */
-  /* Enqueues the operation: no allocation, no waiting, so that a stream that is being captured takes it. supports(op) must hold. */
+  /* Enqueues the operation: no allocation, no waiting, so that a stream that is being captured takes it. What supports() refuses
+   * fails with words, before anything is enqueued or the workspace is read. */
   qz_status (*run)(void *self, void *stream, const qz_op *op);
   qz_status (*synchronize)(void *self, void *stream, int32_t index);
 } qz_backend_api;

@@ -27,7 +27,8 @@ typedef struct qz_memory_usage {
   uint64_t device;              /* of all NVIDIA GPUs, by all processes */
 } qz_memory_usage;
 
-/* At least 1: the CPU is device 0; NVIDIA GPUs follow, then what backends (docs/backends.md) list beyond them. */
+/* At least 1: the CPU is device 0; NVIDIA GPUs follow, then what backends (docs/backends.md) list beyond them. device.index is the one of
+ * the backend that computes on it, CUDA's of a GPU; where a backend computes on others of its kind, but not on it, -1. */
 QZ_API size_t qz_device_count(const qz_context *ctx);
 /* out->struct_size says how much room there is. */
 QZ_API qz_status qz_device_get(const qz_context *ctx, size_t i, qz_device_info *out);

@@ -36,7 +36,8 @@ typedef struct qz_gemm_options {
   void *stream;                   /* of the GPU that w is on, a cudaStream_t; NULL = its default one. On the CPU NULL */
   const qz_tensor *bias;          /* [rows] F32, F16 or BF16; NULL = none. On a GPU F32 */
   /* Of a GPU: memory there of at least qz_gemm_workspace() bytes, 256-byte aligned, zero-filled before its first use and then left
-   * alone, for products in one stream. NULL = allocated for the call, which then waits for the result. On the CPU NULL. */
+   * alone, for products in one stream. NULL: where qz_gemm_workspace() is not 0, allocated for the call, which then waits for the
+   * result; where it is 0, enqueued as with a workspace. On the CPU NULL. */
   void *workspace;
   uint64_t workspace_bytes;
 } qz_gemm_options;

@@ -41,6 +41,8 @@ std::string backend_note(const qz_device_info& info, const Backend& backend) {
 DeviceReport devices_of(const qz_context* ctx) {
   DeviceReport report = read_devices(*ctx->context, gemm_engine());
   const BackendList& list = backends_of(*ctx);
+  std::set<size_t> claimed;  // whose index is that of the backend that computes on it, the first one found
+  std::set<int32_t> kinds;
   for (const auto& backend : list.backends) {
     std::set<size_t>
         told;  // NVML and CUDA number cards in orders of their own: the name tells, the next free one of it
@@ -50,9 +52,15 @@ DeviceReport devices_of(const qz_context* ctx) {
       while (i < report.devices.size() && (!same(report.devices[i]) || told.contains(i))) i++;
       if (i == report.devices.size()) report.devices.push_back(listed_device(info, *backend));
       told.insert(i);
+      if (backend->computes()) {
+        kinds.insert(info.device.kind);
+        if (claimed.insert(i).second) report.devices[i].index = info.device.index;
+      }
       report.devices[i].notes.push_back(backend_note(info, *backend));
     }
   }
+  for (size_t i = 0; i < report.devices.size(); ++i)
+    if (kinds.contains(report.devices[i].kind) && !claimed.contains(i)) report.devices[i].index = -1;
   for (const FailedBackend& failed : list.failed)
     report.missing.push_back({"backend " + failed.file.substr(failed.file.rfind('/') + 1), failed.why.text(),
                               "docs/backends.md says what it needs"});

@@ -26,7 +26,8 @@ class DeviceMatrix {
   };
   // Bytes of scratch that this product needs; the words say what the backend does not take.
   Result<uint64_t> workspace(const Product& product) const;
-  // workspace: on the device, zero-filled before its first use; nullptr: allocated for this call, which then waits.
+  // workspace: on the device, zero-filled before its first use; nullptr: if one is needed, allocated for this call,
+  // which then waits.
   Status multiply(const Product& product, void* stream, void* workspace, uint64_t bytes) const;
 
  private:

@@ -20,7 +20,11 @@ TEST(CublasLtTest, ValuesAreThoseOfTheHeader) {
   EXPECT_EQ(lt::kTransposed, CUBLAS_OP_T);
   EXPECT_EQ(lt::kTransposeA, CUBLASLT_MATMUL_DESC_TRANSA);
   EXPECT_EQ(lt::kMaxWorkspace, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);
+  EXPECT_EQ(lt::kReductionMask, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK);
+  EXPECT_EQ(lt::kReduceInFloat, static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
   EXPECT_EQ(lt::kAlignment[0], CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES);
+  EXPECT_EQ(lt::kAlignment[1], CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES);
+  EXPECT_EQ(lt::kAlignment[2], CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES);
   EXPECT_EQ(lt::kAlignment[3], CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES);
   EXPECT_EQ(sizeof(lt::Heuristic), sizeof(cublasLtMatmulHeuristicResult_t));
   EXPECT_EQ(offsetof(lt::Heuristic, status), offsetof(cublasLtMatmulHeuristicResult_t, state));

@@ -36,11 +36,13 @@ static_assert(static_cast<int32_t>(DType::kF32) == static_cast<int32_t>(Float::k
 Outcome launched(int error, const char* what) { return error == 0 ? checked() : Outcome{QZ_STATUS_DEVICE, what}; }
 Outcome start(int32_t* count) {
   if (std::getenv("QZ_TEST_NO_GPU")) return {QZ_STATUS_DEVICE, "no driver: libcuda.so.1 is not there"};
-  *count = 1;
+  *count = std::getenv("QZ_TEST_OLD_GPU") ? 2 : 1;
   return {};
 }
-Outcome read_facts(int32_t, Facts* out) {
-  *out = {"Emulated GPU", 80, kMultiprocessors, uint64_t{1} << 30};
+// QZ_TEST_OLD_GPU: the first is one that the kernels are not for.
+Outcome read_facts(int32_t index, Facts* out) {
+  const bool old = std::getenv("QZ_TEST_OLD_GPU") && index == 0;
+  *out = {"Emulated GPU", old ? 75 : 80, kMultiprocessors, uint64_t{1} << 30};
   return {};
 }
 OnDevice::OnDevice(int32_t) {}
@@ -66,7 +68,10 @@ Outcome fill_zero(int32_t, void*, void* pointer, uint64_t bytes) {
 }
 Outcome synchronize(int32_t, void*) { return checked(); }
 
-Outcome prepare_dense(int32_t) { return {}; }
+Outcome prepare_dense(int32_t) {
+  if (!std::getenv("QZ_TEST_NO_CUBLASLT")) return {};
+  return {QZ_STATUS_DEVICE, "products of more than 16 tokens need cuBLASLt, but libcublasLt.so.13 is not there"};
+}
 Outcome dense_product(int32_t, void*, const DenseArgs& a) {
   for (int64_t t = 0; t < a.m; ++t) {
     for (int64_t r = 0; r < a.rows; ++r) {
