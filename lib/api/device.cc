@@ -2,6 +2,7 @@
 #include <set>
 
 #include "api/handles.h"
+#include "base/json.h"
 #include "estimate/devices.h"
 #include "estimate/host.h"
 #include "estimate/nvml.h"

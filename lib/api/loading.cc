@@ -1,6 +1,7 @@
 #include "run/loading.h"
 
 #include "api/handles.h"
+#include "base/json.h"
 
 namespace qz {
 namespace {

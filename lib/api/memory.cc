@@ -1,5 +1,6 @@
 #include "run/memory.h"
 #include "api/handles.h"
+#include "base/json.h"
 #include "estimate/estimate.h"
 #include "estimate/training.h"
 #include "run/shape.h"

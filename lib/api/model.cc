@@ -1,4 +1,5 @@
 #include "api/handles.h"
+#include "base/json.h"
 #include "model/family_check.h"
 #include "run/save.h"
 #include "run/verify.h"

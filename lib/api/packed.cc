@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "api/handles.h"
 #include "method/gptq.h"
 #include "method/rtn.h"

@@ -2,6 +2,7 @@
 #include <sstream>
 
 #include "api/handles.h"
+#include "base/json.h"
 #include "packed/block_code.h"
 #include "run/budget.h"
 #include "run/imatrix.h"

@@ -5,6 +5,8 @@
 
 #include "arch/list.h"
 
+#include "base/json.h"
+
 namespace qz {
 namespace {
 

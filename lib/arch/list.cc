@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "arch/tables.h"
+#include "base/json.h"
 
 namespace qz {
 namespace {
@@ -108,6 +109,10 @@ const ArchDesc* find_architecture(std::string_view hf_class, std::string_view mo
     if (count > most) best = desc, most = count;
   }
   return best;
+}
+
+const ArchDesc* find_architecture(std::string_view hf_class, std::string_view model_type) {
+  return find_architecture(hf_class, model_type, Json::object());
 }
 
 }  // namespace qz

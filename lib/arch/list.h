@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "arch/desc.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "base/status.h"
 
 namespace qz {
@@ -21,8 +21,8 @@ std::vector<Condition> conditions(std::string_view text);
 const std::vector<const ArchDesc*>& architectures();  // sorted by name
 // The table for a class, or, without one, for a model_type; `config` decides between variants (ArchDesc::when).
 // nullptr: unknown.
-const ArchDesc* find_architecture(std::string_view hf_class, std::string_view model_type,
-                                  const Json& config = Json::object());
+const ArchDesc* find_architecture(std::string_view hf_class, std::string_view model_type, const Json& config);
+const ArchDesc* find_architecture(std::string_view hf_class, std::string_view model_type);  // of an empty config
 
 // Where the names of a language part lie in a file.
 enum class TextNames : int32_t { kPlain, kPrefixed, kInBody };

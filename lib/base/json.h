@@ -4,11 +4,10 @@
 #include <string>
 #include <string_view>
 
+#include "base/json_fwd.h"
 #include "base/status.h"
 
 namespace qz {
-
-using Json = nlohmann::ordered_json;
 
 struct JsonLimits {
   uint64_t depth = 64;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "estimate/host.h"
 #include "estimate/nvml.h"
 #include "kernels/gemm.h"

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/context.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "estimate/capability.h"
 
 namespace qz {

@@ -1,5 +1,7 @@
 #include "estimate/ledger.h"
 
+#include "base/json.h"
+
 namespace qz {
 namespace {
 

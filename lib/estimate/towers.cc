@@ -1,5 +1,7 @@
 #include "estimate/towers.h"
 
+#include "base/json.h"
+
 namespace qz {
 namespace {
 

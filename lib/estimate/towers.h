@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 
 namespace qz {
 

@@ -1,5 +1,6 @@
 #include "estimate/training.h"
 
+#include "base/json.h"
 #include "estimate/runtime.h"
 
 namespace qz {

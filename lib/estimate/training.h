@@ -1,7 +1,7 @@
 // Memory while a model is trained: states by recipe, sharded by ZeRO stage, offloaded; activations kept for the
 // backward pass.
 #pragma once
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "estimate/ledger.h"
 #include "estimate/query.h"
 #include "estimate/shape.h"

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "base/json.h"
 #include "format/bits.h"
 #include "format/fields.h"
 #include "format/kept.h"

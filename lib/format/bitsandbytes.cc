@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/json.h"
 #include "format/fields.h"
 #include "format/parts.h"
 #include "packed/codebook.h"

@@ -1,5 +1,6 @@
 // quantization_config of bitsandbytes models: transformers' BitsAndBytesConfig, 4.57 and 5. One kind of code for all
 // modules; the head and what llm_int8_skip_modules names stay in 16 bits.
+#include "base/json.h"
 #include "format/bitsandbytes.h"
 #include "format/fields.h"
 #include "format/kept.h"

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/json.h"
 #include "format/compressed.h"
 #include "format/fields.h"
 #include "format/kept.h"

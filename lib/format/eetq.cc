@@ -3,6 +3,7 @@
 // FasterTransformer's kernels load them. EETQ's own loader calls the same tensor "qweight".
 #include "format/eetq.h"
 
+#include "base/json.h"
 #include "format/fields.h"
 #include "format/kept.h"
 #include "format/parts.h"

@@ -4,7 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
+#include "base/status.h"
 
 namespace qz {
 

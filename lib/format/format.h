@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "base/status.h"
 #include "packed/qmatrix.h"
 #include "tensor/dtype.h"
@@ -58,8 +58,7 @@ struct PlanSummary {
 };
 
 struct ConfigFile {
-  std::string name;  // "quantize_config.json"
-  Json json;
+  std::string name, text;  // "quantize_config.json" and what stands in it
 };
 
 // What a quantization_config says of each module of a model.

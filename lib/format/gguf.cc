@@ -2,6 +2,7 @@
 // module's only part is its blocks.
 #include "format/gguf.h"
 
+#include "base/json.h"
 #include "format/fields.h"
 #include "format/parts.h"
 #include "packed/block_code.h"

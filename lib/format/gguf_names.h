@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "arch/desc.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 
 namespace qz {
 

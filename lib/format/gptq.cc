@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "base/json.h"
 #include "format/bits.h"
 #include "format/parts.h"
 

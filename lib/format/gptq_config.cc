@@ -9,6 +9,7 @@
 // "gptq_v2" is the layout for asymmetric models.
 #include <algorithm>
 
+#include "base/json.h"
 #include "format/fields.h"
 #include "format/gptq.h"
 #include "format/kept.h"
@@ -140,7 +141,7 @@ Result<Json> gptq_config(const PlanSummary& plan, GptqKind kind) {
 }
 
 std::vector<ConfigFile> gptq_extra_files(const Json& quantization_config) {
-  return {{"quantize_config.json", quantization_config}};
+  return {{"quantize_config.json", dump_json(quantization_config)}};
 }
 
 Result<std::optional<StoredScheme>> gptq_stored_scheme(const Json& config, std::string_view module, GptqKind kind) {

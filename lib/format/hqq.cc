@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "base/json.h"
 #include "format/bitsandbytes.h"
 #include "format/fields.h"
 #include "format/kept.h"

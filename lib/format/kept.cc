@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/json.h"
 #include "format/fields.h"
 #include "format/pattern.h"
 

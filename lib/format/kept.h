@@ -2,7 +2,7 @@
 #pragma once
 #include <string_view>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "base/status.h"
 #include "format/format.h"
 

@@ -3,6 +3,7 @@
 // integrations/finegrained_fp8.py). Activations are FP8 at run time there; an original is read for its weights.
 #include "format/source.h"
 
+#include "base/json.h"
 #include "format/fields.h"
 #include "format/kept.h"
 #include "format/parts.h"

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/json.h"
 #include "io/repository.h"
 #include "io/shard_index.h"
 #include "io/stored_form.h"
@@ -143,6 +144,8 @@ Result<std::vector<TensorInfo>> open_sharded(const Context& context, const Repos
 
 }  // namespace
 
+Checkpoint::~Checkpoint() = default;
+
 Result<std::shared_ptr<const Checkpoint>> Checkpoint::open(const Context& context, const std::string& dir,
                                                            bool config_only) {
   QZ_ASSIGN(const Repository repository, Repository::open(dir));
@@ -152,10 +155,11 @@ Result<std::shared_ptr<const Checkpoint>> Checkpoint::open(const Context& contex
   QZ_ASSIGN(const std::string text, repository.read_small("config.json", context.limits.config_bytes));
   JsonLimits limits;
   limits.depth = context.limits.json_depth;
-  QZ_ASSIGN(checkpoint->config_, parse_json(text, repository.path("config.json"), limits));
-  if (!checkpoint->config_.is_object())
+  QZ_ASSIGN(Json config, parse_json(text, repository.path("config.json"), limits));
+  if (!config.is_object())
     return error(Code::kBadFile, "%s: expected an object, found %s", repository.path("config.json").c_str(),
-                 checkpoint->config_.type_name());
+                 config.type_name());
+  checkpoint->config_ = std::make_unique<const Json>(std::move(config));
   if (config_only) return std::shared_ptr<const Checkpoint>(checkpoint);
 
   if (repository.has(kIndexName)) {
@@ -177,7 +181,7 @@ std::shared_ptr<const Checkpoint> Checkpoint::assemble(std::string path, Json co
   auto checkpoint = std::make_shared<Checkpoint>();
   checkpoint->dir_ = std::move(path);
   checkpoint->config_path_ = files.front()->path();
-  checkpoint->config_ = std::move(config);
+  checkpoint->config_ = std::make_unique<const Json>(std::move(config));
   checkpoint->tensors_ = std::move(tensors);
   checkpoint->files_ = std::move(files);
   checkpoint->index();

@@ -8,13 +8,15 @@
 #include <vector>
 
 #include "base/context.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "io/safetensors.h"
 
 namespace qz {
 
 class Checkpoint {
  public:
+  ~Checkpoint();
+
   // dir holds config.json and model.safetensors or model.safetensors.index.json with its shards (reliability rules ST,
   // IX). config_only: no tensor file is looked for; tensors() is empty.
   static Result<std::shared_ptr<const Checkpoint>> open(const Context& context, const std::string& dir,
@@ -27,7 +29,7 @@ class Checkpoint {
   const std::string& dir() const { return dir_; }  // what was opened; a file where one file is the model
   // Where the configuration stands, for messages.
   const std::string& config_path() const { return config_path_; }
-  const Json& config() const { return config_; }  // config.json
+  const Json& config() const { return *config_; }  // config.json
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   const TensorInfo* find(std::string_view name) const;     // nullptr if there is none
   Status read(const TensorInfo& tensor, void* dst) const;  // tensor.bytes bytes; thread-safe
@@ -47,7 +49,7 @@ class Checkpoint {
   void index();
 
   std::string dir_, config_path_;
-  Json config_;
+  std::unique_ptr<const Json> config_;
   std::vector<TensorInfo> tensors_;
   std::unordered_map<std::string_view, size_t> by_name_;
   std::vector<std::shared_ptr<File>> files_;

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/checked.h"
+#include "base/json.h"
 #include "io/shard_index.h"
 
 namespace qz {

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/checked.h"
+#include "base/json.h"
 #include "io/safetensors_sax.h"
 
 namespace qz {

@@ -2,7 +2,7 @@
 // where there are files, their tensors say it.
 #pragma once
 #include "arch/desc.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "model/model.h"
 
 namespace qz {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "arch/list.h"
+#include "base/json.h"
 #include "model/config_reader.h"
 #include "model/rope.h"
 

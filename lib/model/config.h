@@ -7,7 +7,7 @@
 
 #include "arch/desc.h"
 #include "base/context.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "kernels/ops.h"
 #include "tensor/dtype.h"
 

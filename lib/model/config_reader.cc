@@ -3,6 +3,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/json.h"
+
 namespace qz {
 
 std::string describe_json(const Json& value) {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/context.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 
 namespace qz {
 

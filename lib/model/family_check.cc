@@ -6,6 +6,7 @@
 #include <set>
 
 #include "arch/list.h"
+#include "base/json.h"
 #include "io/checkpoint.h"
 #include "model/model.h"
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "arch/list.h"
+#include "base/json.h"
 #include "io/gguf.h"
 #include "io/stored_form.h"
 #include "io/tree.h"

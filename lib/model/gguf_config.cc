@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/json.h"
+
 namespace qz {
 namespace {
 

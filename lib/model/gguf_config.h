@@ -3,7 +3,7 @@
 #include <string>
 
 #include "arch/desc.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "base/status.h"
 #include "format/gguf_names.h"
 #include "io/gguf.h"

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/json.h"
 #include "format/source.h"
 #include "io/repository.h"
 #include "model/biases.h"

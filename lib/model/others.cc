@@ -5,6 +5,8 @@
 #include <set>
 #include <tuple>
 
+#include "base/json.h"
+
 namespace qz {
 namespace {
 

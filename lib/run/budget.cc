@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/json.h"
 #include "kernels/gemm.h"
 #include "model/layout.h"
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "run/output.h"
 #include "tensor/convert.h"
 
@@ -120,7 +121,7 @@ Status DirectoryWriter::finish(const std::function<Json()>& report, Progress* pr
   if (format_) {
     QZ_ASSIGN(Json quantization, format_->config(summary_));
     for (const ConfigFile& file : format_->extra_files(quantization))
-      QZ_TRY(staging_->write_file(file.name, dump_json(file.json)));
+      QZ_TRY(staging_->write_file(file.name, file.text));
     config["quantization_config"] = std::move(quantization);
   }
   QZ_TRY(staging_->write_file("config.json", dump_json(config)));

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "base/json.h"
 #include "io/gguf.h"
 #include "packed/block_code.h"
 #include "run/gguf_metadata.h"

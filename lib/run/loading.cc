@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 
+#include "base/json.h"
 #include "io/repository.h"
 #include "model/layout.h"
 #include "run/places.h"

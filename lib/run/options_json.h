@@ -1,6 +1,6 @@
 // Rules as JSON and back, for plans that people write and reports that they read.
 #pragma once
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "run/plan.h"
 
 namespace qz {

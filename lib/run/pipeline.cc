@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/json.h"
 #include "base/pages.h"
 #include "model/latent.h"
 #include "model/scratch.h"

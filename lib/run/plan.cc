@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "format/complete.h"
 #include "run/options_json.h"
 #include "transform/list.h"

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/json.h"
 #include "base/sha256.h"
 #include "run/options_json.h"
 #include "transform/list.h"

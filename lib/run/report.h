@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "method/options.h"
 #include "packed/scheme.h"
 #include "transform/options.h"

@@ -1,5 +1,6 @@
 #include "run/save.h"
 
+#include "base/json.h"
 #include "run/convert.h"
 #include "run/report.h"
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/json.h"
 #include "estimate/towers.h"
 #include "estimate/weights.h"
 #include "model/biases.h"

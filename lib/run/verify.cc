@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/json.h"
 #include "base/sha256.h"
 #include "io/repository.h"
 #include "run/report.h"

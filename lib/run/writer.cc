@@ -1,5 +1,7 @@
 #include "run/writer.h"
 
+#include "base/json.h"
+
 namespace qz {
 namespace {
 

@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "base/json.h"
 #include "io/file.h"
 
 namespace qz {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "arch/list.h"
+#include "base/json.h"
 
 namespace qz {
 namespace {

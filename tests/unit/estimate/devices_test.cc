@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 
+#include "base/json.h"
+
 namespace qz {
 namespace {
 

@@ -1,6 +1,7 @@
 // What estimates must obey whatever the model: sums, growth, limits, inverse questions.
 #include "estimate/estimate.h"
 
+#include "base/json.h"
 #include "estimate/kv_cache.h"
 #include "estimate/tools.h"
 #include "estimate/towers.h"

@@ -119,7 +119,7 @@ TEST(Gptq, ConfigurationOfOneScheme) {
   const std::vector<ConfigFile> files = v1().extra_files(*config);
   ASSERT_EQ(files.size(), 1u);
   EXPECT_EQ(files[0].name, "quantize_config.json");
-  EXPECT_EQ(files[0].json, *config);
+  EXPECT_EQ(parsed(files[0].text), *config);
   EXPECT_EQ((*v2().config(plan))["checkpoint_format"], "gptq_v2");
   EXPECT_EQ((*planar().config(plan))["checkpoint_format"], "gptq_p");
 }

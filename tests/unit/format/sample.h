@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "base/json.h"
 #include "format/format.h"
 
 namespace qz {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <thread>
 
+#include "base/json.h"
 #include "base/sha256.h"
 #include "io/checkpoint.h"
 #include "temp_dir.h"

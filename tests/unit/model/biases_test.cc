@@ -2,6 +2,7 @@
 // hub).
 #include <gtest/gtest.h>
 
+#include "base/json.h"
 #include "model/biases.h"
 #include "model/model.h"
 

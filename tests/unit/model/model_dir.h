@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "io/checkpoint.h"
 #include "unit/io/temp_dir.h"
 #include "unit/model/goldens.h"

@@ -2,6 +2,7 @@
 // again, and asked for logits; those of the file must be those of the matrices in memory, and those of the dequantized
 // model. Where nothing can take AWQ's scales, the report says so.
 #include <cstdio>
+#include <span>
 
 #include "format/complete.h"
 #include "run/options_json.h"

@@ -6,6 +6,7 @@
 #include <map>
 #include <random>
 
+#include "base/json.h"
 #include "base/sha256.h"
 #include "model/session.h"
 #include "run/pipeline.h"
