@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/context.h"
+#include "kernels/amx.h"
 #include "kernels/gemm.h"
 
 namespace qz {
@@ -27,6 +28,7 @@ bool has_avx512() {
 // VDPBF16PS does twice the work of an FMA on AMD's cores (Zen 4, Zen 5), half of it on Intel's (Sapphire Rapids): the
 // feature bit alone does not say that it is fast.
 bool has_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+bool has_vnni_and_amx() { return has_vnni() && has_amx(); }
 bool has_fast_bf16() { return has_vnni() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("amd"); }
 bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
@@ -36,6 +38,8 @@ bool has_avx2() {
 constexpr Engine kEngines[] = {
 // best first
 #if defined(__x86_64__)
+    {"avx512_amx", has_vnni_and_amx, "AVX-512 with VNNI, and AMX tiles", &kGemmAvx512, &kOpsAvx512, &kLowBitAvx512,
+     &kLowBitBytesAvx512Vnni, nullptr, nullptr},
     {"avx512_bf16", has_fast_bf16, "AVX-512 with VNNI, and BF16 products faster than float32's", &kGemmAvx512,
      &kOpsAvx512, &kLowBitAvx512, &kLowBitBytesAvx512Vnni, &kPanelsAvx512Bf16, &kLowBitPairsAvx512Bf16},
     {"avx512_vnni", has_vnni, "AVX-512 with VNNI", &kGemmAvx512, &kOpsAvx512, &kLowBitAvx512, &kLowBitBytesAvx512Vnni,
@@ -84,6 +88,7 @@ std::string engine_choice() {
     if (&better == &current) break;
     text += std::string("; not ") + better.name + ", which " +
             (better.available() ? "this CPU has: another one was asked for" : std::string("needs ") + better.needs);
+    if (std::string_view(better.name) == "avx512_amx" && amx_missing()) text += std::string(" (") + amx_missing() + ")";
   }
   return text;
 }

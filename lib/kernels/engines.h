@@ -59,7 +59,7 @@ struct LowBitPairKernels;
 struct LowBitByteKernels;
 
 struct Engine {
-  const char* name;  // "avx512_bf16" "avx512_vnni" "avx512" "avx2" "ref"
+  const char* name;  // "avx512_amx" "avx512_bf16" "avx512_vnni" "avx512" "avx2" "ref"
   bool (*available)();
   const char* needs;  // what `available` asks for, for people
   const GemmKernels* gemm;

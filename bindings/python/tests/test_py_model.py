@@ -264,7 +264,7 @@ def test_one_model_many_threads(model):
 
 def test_context(model):
     with qz.Context(threads=1, settings={"limits.layers": 3}) as context:
-        assert context.devices[0].units >= 1 and context.devices[0].arch in {"avx512_bf16", "avx512_vnni", "avx512", "avx2", "ref"}
+        assert context.devices[0].units >= 1 and context.devices[0].arch in {"avx512_amx", "avx512_bf16", "avx512_vnni", "avx512", "avx2", "ref"}
         with pytest.raises(qz.Error, match="4"):
             qz.Model.open(SAMPLE, context=context)
     with pytest.raises(qz.InvalidArgument, match="no.such.key"):
