@@ -13,6 +13,7 @@ namespace qz {
 extern const GemmKernels kGemmAvx512, kGemmAvx2, kGemmRef;
 extern const OpsKernels kOpsAvx512, kOpsAvx2, kOpsRef;
 extern const PanelKernels kPanelsAvx512Bf16;
+extern const BlockKernels kBlocksAmxBf16;
 extern const LowBitKernels kLowBitAvx512, kLowBitAvx2, kLowBitRef;
 extern const LowBitPairKernels kLowBitPairsAvx512Bf16;
 extern const LowBitByteKernels kLowBitBytesAvx512Vnni, kLowBitBytesAvx512, kLowBitBytesAvx2, kLowBitBytesRef;
@@ -28,7 +29,7 @@ bool has_avx512() {
 // VDPBF16PS does twice the work of an FMA on AMD's cores (Zen 4, Zen 5), half of it on Intel's (Sapphire Rapids): the
 // feature bit alone does not say that it is fast.
 bool has_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
-bool has_vnni_and_amx() { return has_vnni() && has_amx(); }
+bool has_vnni_and_amx() { return has_vnni() && __builtin_cpu_supports("avx512bf16") && has_amx(); }
 bool has_fast_bf16() { return has_vnni() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("amd"); }
 bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
@@ -38,8 +39,8 @@ bool has_avx2() {
 constexpr Engine kEngines[] = {
 // best first
 #if defined(__x86_64__)
-    {"avx512_amx", has_vnni_and_amx, "AVX-512 with VNNI, and AMX tiles", &kGemmAvx512, &kOpsAvx512, &kLowBitAvx512,
-     &kLowBitBytesAvx512Vnni, nullptr, nullptr},
+    {"avx512_amx", has_vnni_and_amx, "AVX-512 with VNNI and BF16, and AMX tiles", &kGemmAvx512, &kOpsAvx512,
+     &kLowBitAvx512, &kLowBitBytesAvx512Vnni, nullptr, nullptr, &kBlocksAmxBf16},
     {"avx512_bf16", has_fast_bf16, "AVX-512 with VNNI, and BF16 products faster than float32's", &kGemmAvx512,
      &kOpsAvx512, &kLowBitAvx512, &kLowBitBytesAvx512Vnni, &kPanelsAvx512Bf16, &kLowBitPairsAvx512Bf16},
     {"avx512_vnni", has_vnni, "AVX-512 with VNNI", &kGemmAvx512, &kOpsAvx512, &kLowBitAvx512, &kLowBitBytesAvx512Vnni,
@@ -80,6 +81,8 @@ const PanelKernels& panels(Products products) {
   const Engine& e = engine();
   return products == Products::kFast && e.fast ? *e.fast : *e.gemm;
 }
+
+const BlockKernels* blocks(Products products) { return products == Products::kFast ? engine().blocks : nullptr; }
 
 std::string engine_choice() {
   const Engine& current = engine();

@@ -54,6 +54,7 @@ struct OpsKernels {
   void (*scale)(float* x, float factor, int64_t n);
 };
 
+struct BlockKernels;   // block_kernels.h
 struct LowBitKernels;  // low_bit_kernels.h
 struct LowBitPairKernels;
 struct LowBitByteKernels;
@@ -68,11 +69,14 @@ struct Engine {
   const LowBitByteKernels* low_bit_bytes;
   const PanelKernels* fast;                // factors rounded to bfloat16, at twice the rate; null: no such instructions
   const LowBitPairKernels* low_bit_pairs;  // null: no such instructions
+  const BlockKernels* blocks = nullptr;    // for such factors, where they are faster than panels
 };
 
 const Engine* engines(int* count);  // best first; "ref" is always the last and always available
 const Engine& engine();             // the one in use
 // The panels of the engine in use: for kFast products bfloat16 where this CPU has it.
 const PanelKernels& panels(Products products);
+// Null: such products go through the panels.
+const BlockKernels* blocks(Products products);
 
 }  // namespace qz

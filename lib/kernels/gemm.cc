@@ -65,6 +65,9 @@ Factor rows_of(const WeightRows& w) {
     if (dense.dtype == DType::kF32) {
       return {Factor::Layout::kAcross, static_cast<const float*>(dense.data), dense.cols, nullptr};
     }
+    if (dense.dtype == DType::kBF16) {
+      return {Factor::Layout::kFetch, nullptr, dense.cols, &w, static_cast<const uint16_t*>(dense.data)};
+    }
   }
   return {Factor::Layout::kFetch, nullptr, 0, &w};
 }

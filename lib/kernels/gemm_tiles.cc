@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "kernels/engines.h"
+#include "kernels/gemm_blocks.h"
 #include "kernels/scratch.h"
 
 namespace qz {
@@ -221,18 +222,27 @@ class ProductRun {
 
 Status run_product(const Context& context, const Product& product, Progress* progress) {
   if (product.m == 0 || product.n == 0) return {};
+  if (const BlockKernels* kernels = blocks(product.products))
+    return run_blocks(context, *kernels, &product, 1, progress);
   return ProductRun(context, &product, 1, progress).run();
 }
 
 Status run_products(const Context& context, const std::vector<Product>& products, Progress* progress) {
   if (products.empty() || products[0].n == 0) return {};
+  if (const BlockKernels* kernels = blocks(products[0].products)) {
+    return run_blocks(context, *kernels, products.data(), products.size(), progress);
+  }
   return ProductRun(context, products.data(), products.size(), progress).run();
 }
 
 size_t product_scratch(Products products, int64_t n, int64_t k) {
-  return n == 0 ? 0 : slab_floats(panels(products), n, k) * sizeof(float);
+  if (n == 0) return 0;
+  return blocks(products) ? block_scratch(n, k) : slab_floats(panels(products), n, k) * sizeof(float);
 }
 
-size_t task_scratch() { return static_cast<size_t>(kDepth * kMaxRows) * sizeof(float); }
+size_t task_scratch() {
+  const size_t bytes = static_cast<size_t>(kDepth * kMaxRows) * sizeof(float);
+  return blocks(Products::kFast) ? std::max(bytes, block_task_scratch()) : bytes;
+}
 
 }  // namespace qz

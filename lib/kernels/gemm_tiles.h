@@ -15,6 +15,7 @@ struct Factor {
   const float* data = nullptr;  // kAcross: at data[i * stride + k]; kAlong: at data[k * stride + i]
   int64_t stride = 0;
   const WeightRows* weight = nullptr;  // kFetch: k in weight row i
+  const uint16_t* bf16 = nullptr;      // kFetch: where the weight lies, if it is bfloat16 in memory, `stride` a row
 };
 
 struct Product {  // c[i][j] = init + alpha * sum_k a(i, k) b(j, k)
