@@ -16,6 +16,13 @@ struct BlockSource {  // of one factor: element (i, k)
   bool bf16 = false;   // bfloat16 instead of float32
 };
 
+// What is wanted soon: rows of memory to bring to the second-level cache meanwhile. Tile loads do not set off the
+// hardware's prefetcher.
+struct Ahead {
+  const void* data = nullptr;
+  int64_t rows = 0, row_bytes = 0, stride = 0;  // in bytes
+};
+
 struct BlockKernels {
   const char* name;
   // (i ... i + count) x (k ... k + kc) into one panel, in the two ways that the two factors of a product need.
@@ -23,7 +30,8 @@ struct BlockKernels {
   void (*pack_pairs)(const BlockSource& source, int64_t i, int64_t count, int64_t k, int64_t kc, void* panel);
   // One panel of rows by `count` panels of pairs that lie one after the other, as do the sums: sums = (add ? sums : 0)
   // + product, k ascending. The thread holds AmxTiles.
-  void (*multiply)(const void* rows, const void* pairs, int64_t count, int64_t steps, bool add, void* sums);
+  void (*multiply)(const void* rows, const void* pairs, int64_t count, int64_t steps, bool add, void* sums,
+                   const Ahead& next_rows, const Ahead& next_pairs);
   // c[i][j] = (add ? c[i][j] : bias ? bias[j] : 0) + alpha * sums for i < m, j < n. transpose: the panel of rows was of
   // columns of c.
   void (*store)(const void* sums, bool transpose, float alpha, const float* bias, bool add, int64_t m, int64_t n,

@@ -139,10 +139,42 @@ void pack_pairs(const BlockSource& s, int64_t i, int64_t count, int64_t k, int64
   pack_across<true, float>(s, i, count, k, kc, out);
 }
 
+// Hands out the lines of an Ahead in equal parts.
+class Fetcher {
+ public:
+  inline __attribute__((always_inline)) Fetcher(const Ahead& a, int64_t turns)
+      : row_(static_cast<const char*>(a.data)),
+        at_(row_),
+        stride_(a.stride),
+        lines_((a.row_bytes + 63) / 64),
+        left_(lines_),
+        rest_(a.rows * lines_),
+        each_(turns > 0 ? (rest_ + turns - 1) / turns : 0) {}
+  inline __attribute__((always_inline)) void turn() {
+    const int64_t count = rest_ < each_ ? rest_ : each_;
+    rest_ -= count;
+    for (int64_t i = 0; i < count; ++i, at_ += 64) {
+      if (left_ == 0) {
+        row_ += stride_;
+        at_ = row_;
+        left_ = lines_;
+      }
+      _mm_prefetch(at_, _MM_HINT_T1);
+      --left_;
+    }
+  }
+
+ private:
+  const char *row_, *at_;
+  int64_t stride_, lines_, left_, rest_, each_;
+};
+
 // 2 x 2 sums and two tiles of each factor are the eight registers. The panel of rows stays in the first-level cache;
 // those of pairs stream from the second, which is what bounds the rate, so that a panel's depth is a compromise: the
 // deeper, the rarer are the sums fetched and stored, until the panels of both factors no longer fit together.
-void multiply(const void* rows, const void* pairs, int64_t count, int64_t steps, bool add, void* sums) {
+void multiply(const void* rows, const void* pairs, int64_t count, int64_t steps, bool add, void* sums,
+              const Ahead& next_rows, const Ahead& next_pairs) {
+  Fetcher fetch_rows(next_rows, count * steps), fetch_pairs(next_pairs, count * steps);
   const char* b = static_cast<const char*>(pairs);
   char* c = static_cast<char*>(sums);
   for (int64_t panel = 0; panel < count; ++panel, c += 4096) {
@@ -162,6 +194,8 @@ void multiply(const void* rows, const void* pairs, int64_t count, int64_t steps,
     for (int64_t step = 0; step < steps; ++step, a += 2048, b += 2048, next += 512) {
 #pragma GCC unroll 8
       for (int line = 0; line < 8; ++line) _mm_prefetch(next + 64 * line, _MM_HINT_T0);
+      fetch_rows.turn();
+      fetch_pairs.turn();
       _tile_stream_loadd(6, b, 64);
       _tile_loadd(4, a, 64);
       _tile_dpbf16ps(0, 4, 6);

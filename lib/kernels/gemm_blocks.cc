@@ -11,8 +11,8 @@ namespace {
 
 // k that is packed and summed at a time, and rows or columns of each factor.
 constexpr int64_t kSlabDepth = 4096, kSlabSide = 2048;
-// Sides of a block of sums: 1 MiB of the second-level cache.
-constexpr int64_t kBlockSide = 512, kLeastSide = 128;
+// Sides of a block of sums: 512 KiB of the second-level cache, beside 256 KiB of pairs and as much of the next ones.
+constexpr int64_t kBlockRows = 256, kBlockPairs = 512, kLeastSide = 128;
 // Blocks are made smaller until there are this many tasks for each thread.
 constexpr int64_t kTasksPerThread = 4;
 
@@ -62,9 +62,9 @@ class BlockRun {
     const int64_t side = transposed_ ? p.m : p.n;
     int64_t other = 0;
     for (size_t i = 0; i < count_; ++i) other = std::max(other, rows_side(products_[i]));
-    // With few pairs, rows are used so rarely that they are packed where and when they are needed.
+    // To pack rows that lie in memory each time that they are needed costs less than to write and read them again.
     const bool in_memory = rows(p).layout != Factor::Layout::kFetch || rows(p).bf16;
-    packed_rows_ = !transposed_ || side > (in_memory ? 2 : 1) * kBlockSide;
+    packed_rows_ = !transposed_ || (side > kBlockPairs && !in_memory);
     const int64_t depth = std::min(p.k, kSlabDepth);
     const int64_t bytes = slab_bytes(std::min(side, kSlabSide), depth);
     const int64_t more = packed_rows_ ? slab_bytes(std::min(other, kSlabSide), depth) : 0;
@@ -103,7 +103,7 @@ class BlockRun {
   // Sums do not depend on how they are cut.
   std::vector<Block> cut(const Product& p, Range rows, Range pairs) const {
     const int64_t wanted = kTasksPerThread * context_.pool->threads();
-    int64_t high = std::min(rows.size(), kBlockSide), wide = std::min(pairs.size(), kBlockSide);
+    int64_t high = std::min(rows.size(), kBlockRows), wide = std::min(pairs.size(), kBlockPairs);
     while (ceil_div(rows.size(), high) * ceil_div(pairs.size(), wide) < wanted) {
       int64_t& longer = high >= wide ? high : wide;
       if (longer < 2 * kLeastSide) break;
@@ -139,22 +139,48 @@ class BlockRun {
   }
 
   Status pack(const Factor& f, const Slab& slab, bool as_rows) {
-    constexpr int64_t kTogether = 4;
-    const int64_t panels = panels_of(slab.i.size()), across = ceil_div(panels, kTogether);
+    // As far along memory as possible.
+    const bool along = f.layout == Factor::Layout::kAlong;
+    const int64_t together = along ? 16 : 1, deep = along ? 1 : 8;
+    const int64_t panels = panels_of(slab.i.size()), across = ceil_div(panels, together);
     const auto task = [&](uint32_t index, uint32_t) -> Status {
       float* floats = nullptr;
       if (f.layout == Factor::Layout::kFetch) {
         floats = thread_scratch(kPanelSide * kPanelDepth);
         if (!floats) return error(Code::kOutOfMemory, "no memory for rows of a weight");
       }
-      const int64_t c = index / across, begin = index % across * kTogether;
-      for (int64_t panel = begin; panel < std::min(begin + kTogether, panels); ++panel) {
+      const int64_t begin = index % across * together, first = index / across * deep;
+      for (int64_t panel = begin; panel < std::min(begin + together, panels); ++panel) {
         const int64_t i = slab.i.begin + panel * kPanelSide;
-        pack_panel(f, as_rows, i, std::min(kPanelSide, slab.i.end - i), slab.chunk(c), floats, slab.panel(c, panel));
+        for (int64_t c = first; c < std::min(first + deep, slab.chunks()); ++c) {
+          pack_panel(f, as_rows, i, std::min(kPanelSide, slab.i.end - i), slab.chunk(c), floats, slab.panel(c, panel));
+        }
       }
       return {};
     };
-    return parallel_for(context_, static_cast<uint32_t>(across * slab.chunks()), task, progress_);
+    return parallel_for(context_, static_cast<uint32_t>(across * ceil_div(slab.chunks(), deep)), task, progress_);
+  }
+
+  // Where the panel of rows from i on lies, or what it will be packed from.
+  Ahead ahead(const Product& p, const Slab& slab, int64_t c, int64_t i, int64_t end) const {
+    const Range k = slab.chunk(c);
+    if (packed_rows_) {
+      return {slab.panel(c, (i - slab.i.begin) / kPanelSide), 1, steps_of(k.size()) * kStepBytes, 0};
+    }
+    const Factor& f = rows(p);
+    const int64_t count = std::min(kPanelSide, end - i);
+    if (f.bf16) return {f.bf16 + i * f.stride + k.begin, count, 2 * k.size(), 2 * f.stride};
+    if (f.layout == Factor::Layout::kAcross)
+      return {f.data + i * f.stride + k.begin, count, 4 * k.size(), 4 * f.stride};
+    return {};
+  }
+
+  // Where one of `parts` equal parts of a block's sums will go.
+  Ahead results(const Block& block, int64_t part, int64_t parts) const {
+    const Product& p = *block.product;
+    const Range i = transposed_ ? block.pairs : block.rows, j = transposed_ ? block.rows : block.pairs;
+    const int64_t begin = i.size() * part / parts, end = i.size() * (part + 1) / parts;
+    return {p.c + (i.begin + begin) * p.c_stride + j.begin, end - begin, 4 * j.size(), 4 * p.c_stride};
   }
 
   Status run_block(const Block& block, const Slab& rows_slab, const Slab& pairs_slab) const {
@@ -185,14 +211,29 @@ class BlockRun {
           } else {
             pack_panel(rows(p), true, i, std::min(kPanelSide, block.rows.end - i), k, floats, own);
           }
+          Ahead next_pairs;
+          if (c + 1 < pairs_slab.chunks()) {
+            const int64_t bytes = steps_of(pairs_slab.chunk(c + 1).size()) * kStepBytes;
+            const int64_t begin = wide * row / high, end = wide * (row + 1) / high;
+            next_pairs = {pairs_slab.panel(c + 1, first + begin), end - begin, bytes, bytes};
+          } else {
+            next_pairs = results(block, row, high);
+          }
+          const bool last = row + 1 == high;
+          Ahead next_rows;
+          if (!last || c + 1 < pairs_slab.chunks()) {
+            next_rows = ahead(p, rows_slab, last ? c + 1 : c, last ? block.rows.begin : i + kPanelSide, block.rows.end);
+          }
           kernels_.multiply(panel, pairs_slab.panel(c, first), used(row), steps_of(k.size()), c > 0,
-                            sums + row * wide * kSumBytes);
+                            sums + row * wide * kSumBytes, next_rows, next_pairs);
         }
       }
     }
     const bool add = p.accumulate || pairs_slab.k.begin > 0;
-    for (int64_t row = 0; row < high; ++row) {
-      for (int64_t column = 0; column < used(row); ++column) {
+    // Along the rows of c.
+    for (int64_t index = 0; index < high * wide; ++index) {
+      const int64_t row = transposed_ ? index % high : index / wide, column = transposed_ ? index / high : index % wide;
+      if (column < used(row)) {
         int64_t i = block.rows.begin + row * kPanelSide, j = block.pairs.begin + column * kPanelSide;
         int64_t m = std::min(kPanelSide, block.rows.end - i), n = std::min(kPanelSide, block.pairs.end - j);
         if (transposed_) std::swap(i, j), std::swap(m, n);
@@ -225,7 +266,8 @@ size_t block_scratch(int64_t n, int64_t k) {
 }
 
 size_t block_task_scratch() {
-  return static_cast<size_t>(4 * kBlockSide * kBlockSide + 2 * kPanelSide * kPanelDepth + 4 * kPanelSide * kPanelDepth);
+  return static_cast<size_t>(4 * kBlockRows * kBlockPairs + 2 * kPanelSide * kPanelDepth +
+                             4 * kPanelSide * kPanelDepth);
 }
 
 }  // namespace qz
