@@ -1,16 +1,21 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/checked.h"
+#include "kernels/amx.h"
+#include "kernels/block_kernels.h"
 #include "kernels/engines.h"
 #include "kernels/ops.h"
 
 namespace qz {
 namespace {
 
-// Blocks of a prompt's attention: all buffers together are 128 KiB of stack. Multiples of every engine's mr and nr.
-constexpr int64_t kQueryBlock = 96, kKeyBlock = 64, kDepth = 128;
+// Blocks of a prompt's attention: all buffers together are 160 KiB of stack. Multiples of every engine's mr and nr, and
+// of kPanelSide.
+constexpr int64_t kQueryBlock = 96, kKeyBlock = 64, kDepth = 128, kValueBlock = 256;
+static_assert(kQueryBlock % kPanelSide == 0 && kKeyBlock % kPanelSide == 0 && 2 * kDepth >= kPanelDepth);
 // From this many queries on, packing pays.
 constexpr int64_t kFewQueries = 4;
 
@@ -45,7 +50,12 @@ void attend_one(const Head& h, int64_t query, int64_t begin, int64_t end, float*
 class Block {
  public:
   Block(const Head& head, int64_t query, int64_t count)
-      : h_(head), gemm_(panels(head.shape.products)), ops_(*engine().ops), query_(query), count_(count) {
+      : h_(head),
+        gemm_(panels(head.shape.products)),
+        blocks_(blocks(head.shape.products)),
+        ops_(*engine().ops),
+        query_(query),
+        count_(count) {
     for (int64_t i = 0; i < count; ++i) {
       largest_[i] = -std::numeric_limits<float>::infinity();
       sum_[i] = 0;
@@ -57,9 +67,9 @@ class Block {
   void add(int64_t key, int64_t keys, int64_t first) {
     const HeadShape& shape = h_.shape;
     // Whole panels of rows before all of these keys see none of them.
-    const int64_t from =
-        shape.causal ? std::clamp<int64_t>(key - first - query_, 0, count_) / gemm_.mr * gemm_.mr : int64_t{0};
-    score(from, key, keys);
+    const int64_t side = blocks_ ? kPanelSide : gemm_.mr;
+    const int64_t from = shape.causal ? std::clamp<int64_t>(key - first - query_, 0, count_) / side * side : int64_t{0};
+    blocks_ ? score_blocks(from, key, keys) : score(from, key, keys);
     for (int64_t i = from; i < count_; ++i) {
       adjust_scores(shape, key, keys, scores_ + i * kKeyBlock);
       const int64_t position = first + query_ + i;
@@ -68,7 +78,7 @@ class Block {
       hide(i, std::min(begin, keys), end);
     }
     weigh(from);
-    combine(from, key, keys);
+    blocks_ ? combine_blocks(from, key, keys) : combine(from, key, keys);
   }
 
   void finish() {
@@ -99,6 +109,58 @@ class Block {
         }
       }
     }
+  }
+
+  // The same in matrix registers.
+  void score_blocks(int64_t from, int64_t key, int64_t keys) {
+    const BlockSource q = {h_.q, h_.q_stride}, k = {h_.k, h_.k_stride};
+    const int64_t panels = ceil_div(keys, kPanelSide);
+    for (int64_t d = 0; d < h_.shape.dim; d += kPanelDepth) {
+      const int64_t depth = std::min(kPanelDepth, h_.shape.dim - d), steps = ceil_div(depth, kStepDepth);
+      if (packed_ != d) {
+        for (int64_t i = 0; i < count_; i += kPanelSide) {
+          blocks_->pack_rows(q, query_ + i, std::min(kPanelSide, count_ - i), d, depth, panel(left_, i, steps));
+        }
+        packed_ = d;
+      }
+      for (int64_t j = 0; j < keys; j += kPanelSide) {
+        blocks_->pack_pairs(k, key + j, std::min(kPanelSide, keys - j), d, depth, panel(right_, j, steps));
+      }
+      for (int64_t i = from; i < count_; i += kPanelSide) {
+        blocks_->multiply(panel(left_, i, steps), right_, panels, steps, false, sums_, {}, {});
+        for (int64_t j = 0; j < keys; j += kPanelSide) {
+          blocks_->store(sums_ + j * kPanelSide, false, h_.shape.scale, nullptr, d > 0,
+                         std::min(kPanelSide, count_ - i), std::min(kPanelSide, keys - j), scores_ + i * kKeyBlock + j,
+                         kKeyBlock);
+        }
+      }
+    }
+  }
+
+  void combine_blocks(int64_t from, int64_t key, int64_t keys) {
+    const BlockSource weights = {scores_, kKeyBlock}, v = {h_.v, h_.v_stride, true};
+    const int64_t steps = ceil_div(keys, kStepDepth);
+    for (int64_t i = from; i < count_; i += kPanelSide) {
+      blocks_->pack_rows(weights, i, std::min(kPanelSide, count_ - i), 0, keys, panel(weights_, i, steps));
+    }
+    for (int64_t first = 0; first < h_.shape.value_dim; first += kValueBlock) {
+      const int64_t n = std::min(kValueBlock, h_.shape.value_dim - first);
+      for (int64_t j = 0; j < n; j += kPanelSide) {
+        blocks_->pack_pairs(v, first + j, std::min(kPanelSide, n - j), key, keys, panel(right_, j, steps));
+      }
+      for (int64_t i = from; i < count_; i += kPanelSide) {
+        blocks_->multiply(panel(weights_, i, steps), right_, ceil_div(n, kPanelSide), steps, false, sums_, {}, {});
+        for (int64_t j = 0; j < n; j += kPanelSide) {
+          blocks_->store(sums_ + j * kPanelSide, false, 1.0f, nullptr, true, std::min(kPanelSide, count_ - i),
+                         std::min(kPanelSide, n - j), out(i) + first + j, h_.out_stride);
+        }
+      }
+    }
+  }
+
+  // That of row i, of panels of `steps`.
+  static char* panel(float* panels, int64_t i, int64_t steps) {
+    return reinterpret_cast<char*>(panels) + i / kPanelSide * steps * kStepBytes;
   }
 
   // The keys outside [begin, end) become -infinity, in whole rows, so that no vector is cut; and the largest score that
@@ -144,6 +206,7 @@ class Block {
 
   const Head& h_;
   const PanelKernels& gemm_;
+  const BlockKernels* const blocks_;  // null: the panels'
   const OpsKernels& ops_;
   const int64_t query_, count_;
   int64_t packed_ = -1;
@@ -152,6 +215,7 @@ class Block {
   alignas(64) float right_[kKeyBlock * kDepth];
   alignas(64) float scores_[kQueryBlock * kKeyBlock];
   alignas(64) float weights_[kQueryBlock * kKeyBlock];
+  alignas(64) float sums_[kPanelSide * kValueBlock];
 };
 
 }  // namespace
@@ -178,6 +242,8 @@ void attention_head(const HeadShape& shape, const float* q, int64_t q_stride, co
     }
     return;
   }
+  std::optional<AmxTiles> tiles;
+  if (blocks(shape.products)) tiles.emplace();
   for (int64_t i = 0; i < queries; i += kQueryBlock) {
     const int64_t count = std::min(kQueryBlock, queries - i);
     Block block(head, i, count);
