@@ -3,6 +3,10 @@
 #include <atomic>
 #include <string>
 #include <string_view>
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 #include "base/context.h"
 #include "kernels/amx.h"
@@ -17,6 +21,12 @@ extern const BlockKernels kBlocksAmxBf16;
 extern const LowBitKernels kLowBitAvx512, kLowBitAvx2, kLowBitRef;
 extern const LowBitPairKernels kLowBitPairsAvx512Bf16;
 extern const LowBitByteKernels kLowBitBytesAvx512Vnni, kLowBitBytesAvx512, kLowBitBytesAvx2, kLowBitBytesRef;
+
+extern const GemmKernels kGemmNeon;
+extern const PanelKernels kPanelsNeonBf16;
+extern const LowBitKernels kLowBitNeon;
+extern const LowBitPairKernels kLowBitPairsNeonBf16;
+extern const LowBitByteKernels kLowBitBytesNeonI8mm, kLowBitBytesNeonDot, kLowBitBytesNeon;
 
 namespace {
 
@@ -35,6 +45,13 @@ bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
 #endif
+#if defined(__aarch64__)
+bool has_dot() { return (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+bool has_i8mm_bf16() {
+  constexpr unsigned long kBoth = HWCAP2_I8MM | HWCAP2_BF16;
+  return has_dot() && (::getauxval(AT_HWCAP2) & kBoth) == kBoth;
+}
+#endif
 
 constexpr Engine kEngines[] = {
 // best first
@@ -48,6 +65,13 @@ constexpr Engine kEngines[] = {
     {"avx512", has_avx512, "AVX-512 F, BW, VL and DQ", &kGemmAvx512, &kOpsAvx512, &kLowBitAvx512, &kLowBitBytesAvx512,
      nullptr, nullptr},
     {"avx2", has_avx2, "AVX2, FMA and F16C", &kGemmAvx2, &kOpsAvx2, &kLowBitAvx2, &kLowBitBytesAvx2, nullptr, nullptr},
+#endif
+#if defined(__aarch64__)
+    {"neon_i8mm_bf16", has_i8mm_bf16, "products of matrices of bytes and of bfloat16 (Armv8.6)", &kGemmNeon, &kOpsRef,
+     &kLowBitNeon, &kLowBitBytesNeonI8mm, &kPanelsNeonBf16, &kLowBitPairsNeonBf16},
+    {"neon_dot", has_dot, "dot products of bytes (Armv8.2)", &kGemmNeon, &kOpsRef, &kLowBitNeon, &kLowBitBytesNeonDot,
+     nullptr, nullptr},
+    {"neon", always, "any 64-bit Arm", &kGemmNeon, &kOpsRef, &kLowBitNeon, &kLowBitBytesNeon, nullptr, nullptr},
 #endif
     {"ref", always, "any CPU", &kGemmRef, &kOpsRef, &kLowBitRef, &kLowBitBytesRef, nullptr, nullptr},
 };

@@ -60,7 +60,8 @@ struct LowBitPairKernels;
 struct LowBitByteKernels;
 
 struct Engine {
-  const char* name;  // "avx512_amx" "avx512_bf16" "avx512_vnni" "avx512" "avx2" "ref"
+  // "avx512_amx" "avx512_bf16" "avx512_vnni" "avx512" "avx2" "neon_i8mm_bf16" "neon_dot" "neon" "ref"
+  const char* name;
   bool (*available)();
   const char* needs;  // what `available` asks for, for people
   const GemmKernels* gemm;

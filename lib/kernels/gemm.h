@@ -49,7 +49,7 @@ Status gemm_tn(const Context& context, const std::vector<LeftFactor>& left, Matr
 Status gemm_nn(const Context& context, MatrixView a, MatrixView b, float scale, float* c, int64_t c_stride,
                Progress* progress = nullptr);
 
-// Name of the instruction set in use: "avx512_amx" "avx512_bf16" "avx512_vnni" "avx512" "avx2" "ref".
+// Name of the instruction set in use (engines.h): "avx512_amx", "ref".
 const char* gemm_engine();
 // That name, and of each better one why it is not in use, in words.
 std::string engine_choice();

@@ -85,15 +85,16 @@ QZ_SIMD_CLONES void gelu_tanh_gradient(const float* x, const Logistic& s, int64_
 
 void activate_gradient_block(Activation kind, const float* x, int64_t n, float* out) {
   Logistic s;
-  float a[kBlock];
   switch (kind) {
     case Activation::kSilu:
       logistic(x, n, &s);
       return silu_gradient(x, s, n, out);
-    case Activation::kGeluTanh:
+    case Activation::kGeluTanh: {
+      float a[kBlock] = {};
       gelu_tanh_argument(x, n, a);
       logistic(a, n, &s);
       return gelu_tanh_gradient(x, s, n, out);
+    }
     case Activation::kGelu:  // Phi(x) + x phi(x)
       for (int64_t i = 0; i < n; ++i) {
         const float density = 0.398942280401432678f * std::exp(-0.5f * x[i] * x[i]);
