@@ -3,6 +3,8 @@
 #pragma once
 #if defined(__x86_64__)
 #include <xmmintrin.h>
+#elif defined(__aarch64__)
+#include <cstdint>
 #else
 #include <cfenv>
 #endif
@@ -16,6 +18,12 @@ class FloatMode {
     if (before_ != kDefault) _mm_setcsr(kDefault);
   }
   ~FloatMode() { _mm_setcsr(before_); }
+#elif defined(__aarch64__)
+  FloatMode() {
+    asm volatile("mrs %0, fpcr" : "=r"(before_));
+    if (before_ != kDefault) set(kDefault);
+  }
+  ~FloatMode() { set(before_); }
 #else
   FloatMode() {
     std::fegetenv(&before_);
@@ -30,6 +38,12 @@ class FloatMode {
 #if defined(__x86_64__)
   static constexpr unsigned kDefault = 0x1F80;  // all exceptions masked, nearest, no flushing of denormals
   const unsigned before_;
+#elif defined(__aarch64__)
+  // No traps, nearest, no flushing of denormals, and bfloat16 products that are the same on every Arm that has them
+  // (docs/numerics.md). The C library's default would leave the last of these as it is.
+  static constexpr uint64_t kDefault = 0;
+  static void set(uint64_t mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+  uint64_t before_;
 #else
   std::fenv_t before_;
 #endif

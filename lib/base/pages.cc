@@ -1,6 +1,7 @@
 #include "base/pages.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -16,10 +17,15 @@
 namespace qz {
 namespace {
 
-constexpr size_t kPage = 4096;
 constexpr size_t kHugeFrom = size_t{4} << 20;  // smaller arrays would lose too much to whole large pages
 
-size_t whole_pages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+// 4 KiB on x86; on Arm the system was built for 4, 16 or 64 KiB.
+size_t page_size() {
+  static const auto size = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+size_t whole_pages(size_t bytes) { return (bytes + page_size() - 1) / page_size() * page_size(); }
 
 class Pages {
  public:
@@ -105,7 +111,7 @@ void* take(size_t bytes, bool zero) {
     return memory != nullptr ? memory : ::operator new(PTRDIFF_MAX);  // as there is no such block: std::bad_alloc
   }
   bool fresh = false;
-  void* memory = bytes <= PTRDIFF_MAX - kPage ? pages().take(whole_pages(bytes), &fresh) : nullptr;
+  void* memory = bytes <= PTRDIFF_MAX - page_size() ? pages().take(whole_pages(bytes), &fresh) : nullptr;
   if (memory == nullptr) return ::operator new(PTRDIFF_MAX);
   if (zero && !fresh) std::memset(memory, 0, bytes);
   return memory;

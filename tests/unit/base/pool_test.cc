@@ -183,10 +183,24 @@ TEST(Pool, ComesAndGoes) {
 }
 
 #if defined(__x86_64__)
+unsigned float_mode() { return _mm_getcsr() & ~0x3fu; }  // without the flags of what happened
+void set_float_mode(unsigned mode) { _mm_setcsr(mode); }
+constexpr unsigned kFlushToZeroTowardZero = 0x8040 | 0x6000;
+#elif defined(__aarch64__)
+uint64_t float_mode() {
+  uint64_t mode = 0;
+  asm volatile("mrs %0, fpcr" : "=r"(mode));
+  return mode;
+}
+void set_float_mode(uint64_t mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+constexpr uint64_t kFlushToZeroTowardZero = 0x1C00000;
+#endif
+
+#if defined(__x86_64__) || defined(__aarch64__)
 TEST(Pool, GivesTasksTheDefaultFloatMode) {
-  const unsigned before = _mm_getcsr();
-  _mm_setcsr(before | 0x8040 | 0x6000);  // flush to zero, denormals are zero, toward zero: what a host may have set
-  const unsigned hosts = _mm_getcsr();
+  const auto before = float_mode();
+  set_float_mode(before | kFlushToZeroTowardZero);  // what a host may have set
+  const auto hosts = float_mode();
   const Pool pool(4);
   std::vector<float> half(256);
   volatile float tiny = std::numeric_limits<float>::min();
@@ -194,8 +208,8 @@ TEST(Pool, GivesTasksTheDefaultFloatMode) {
     half[i] = tiny / 2;
     return Status();
   });
-  EXPECT_EQ(_mm_getcsr() & ~0x3fu, hosts & ~0x3fu) << "the host's mode was not put back";
-  _mm_setcsr(before);
+  EXPECT_EQ(float_mode(), hosts) << "the host's mode was not put back";
+  set_float_mode(before);
   EXPECT_TRUE(s.ok());
   for (float h : half) ASSERT_GT(h, 0.0f);
 }
