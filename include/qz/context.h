@@ -43,8 +43,9 @@ typedef struct qz_context_options {
 QZ_API qz_status qz_context_create(const qz_context_options *opts, qz_context **out);
 /* Keys: "limits.header_bytes" "limits.config_bytes" "limits.index_bytes" "limits.json_depth" "limits.tensors_per_file"
  * "limits.tensors_per_model" "limits.dims" "limits.name_bytes" "limits.layers" "limits.hidden" "limits.vocab" "limits.heads" (decimal
- * numbers), "cpu" ("avx512_amx" "avx512_bf16" "avx512_vnni" "avx512" "avx2" "ref" "": the instruction set of the kernels, for tests;
- * process-wide). An unknown key or value is QZ_STATUS_INVALID_ARGUMENT. Not while another thread uses the context. */
+ * numbers), "cpu" ("avx512_amx" "avx512_bf16" "avx512_vnni" "avx512" "avx2" "ref" "", on Arm "neon_i8mm_bf16" "neon_dot" "neon" "ref" "":
+ * the instruction set of the kernels, for tests; process-wide). An unknown key or value is QZ_STATUS_INVALID_ARGUMENT. Not while another
+ * thread uses the context. */
 QZ_API qz_status qz_context_set(qz_context *ctx, const char *key, const char *value);
 QZ_API void qz_context_free(qz_context *ctx);
 

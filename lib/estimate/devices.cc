@@ -45,8 +45,12 @@ std::vector<Ability> cpu_abilities(const Processor& cpu) {
   };
   static const std::vector<Row> kRows = {
       {"int4", {}, "no processor multiplies 4-bit integers; codes are expanded as they are read"},
-      {"int8", {"avx512_vnni", "avx_vnni", "amx_int8"}, "needs avx512_vnni, avx_vnni or amx_int8"},
-      {"bf16", {"avx512_bf16", "amx_bf16"}, "needs avx512_bf16 or amx_bf16; weights are expanded to float32"},
+      {"int8",
+       {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"},
+       "needs avx512_vnni, avx_vnni, amx_int8 or, on Arm, asimddp"},
+      {"bf16",
+       {"avx512_bf16", "amx_bf16", "bf16"},
+       "needs avx512_bf16, amx_bf16 or, on Arm, bf16; weights are expanded to float32"},
       {"fp8", {}, "no processor multiplies FP8"},
       {"fp4", {}, "no processor multiplies FP4"}};
   std::vector<Ability> out;

@@ -108,10 +108,15 @@ MemoryUsage read_memory_usage() {
 }
 
 Processor read_processor() {
-  static const char* const kFeatures[] = {"avx2",        "fma",      "f16c",     "avx512f",  "avx512bw", "avx512_vnni",
-                                          "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8", "asimd",    "sve"};
+  static const char* const kFeatures[] = {"avx2",        "fma",         "f16c",     "avx512f",  "avx512bw",
+                                          "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8",
+                                          "asimd",       "asimddp",     "i8mm",     "bf16",     "sve"};
   Processor p;
   p.name = proc_value("/proc/cpuinfo", "model name");
+  if (p.name.empty()) {  // an Arm says numbers (Arm's, of the Main ID Register)
+    const std::string part = proc_value("/proc/cpuinfo", "CPU part");
+    if (!part.empty()) p.name = "Arm, implementer " + proc_value("/proc/cpuinfo", "CPU implementer") + ", part " + part;
+  }
   std::istringstream flags(proc_value("/proc/cpuinfo", "flags") + " " + proc_value("/proc/cpuinfo", "Features"));
   for (std::string flag; flags >> flag;)
     if (std::find_if(std::begin(kFeatures), std::end(kFeatures), [&](const char* f) { return flag == f; }) !=

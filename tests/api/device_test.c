@@ -15,7 +15,8 @@ int main(void) {
   CHECK(info.device.kind == 1 && info.device.index == 0);
   CHECK(info.units >= 1);
   CHECK(strlen(info.name) < sizeof info.name);
-  CHECK(!strncmp(info.arch, "avx512", 6) || !strcmp(info.arch, "avx2") || !strcmp(info.arch, "ref"));
+  CHECK(!strncmp(info.arch, "avx512", 6) || !strcmp(info.arch, "avx2") || !strncmp(info.arch, "neon", 4) ||
+        !strcmp(info.arch, "ref"));
   CHECK(info.memory_total > ((uint64_t)1 << 27));
   CHECK(info.memory_free <= info.memory_total);
   CHECK(qz_context_set(context, "cpu", "ref") == QZ_STATUS_OK);

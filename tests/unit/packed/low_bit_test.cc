@@ -36,8 +36,8 @@ double unit(DType type) { return type == DType::kF32 ? 0x1p-24 : type == DType::
 
 // A float32 sum of k terms, in any order, is off by at most k units of rounding times their magnitudes (Higham,
 // Accuracy and Stability of Numerical Algorithms, 3.1); a term is x * scale * (value of the code), and, apart, x *
-// scale * offset, whatever their difference. VDPBF16PS rounds the same way, so this holds for every instruction set:
-// the activations themselves are not rounded.
+// scale * offset, whatever their difference. This holds for the bfloat16 products of every instruction set
+// (docs/numerics.md): the activations themselves are not rounded.
 struct Case {
   int64_t m, rows, cols;
   DType x_type, y_type;
