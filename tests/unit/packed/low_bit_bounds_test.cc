@@ -1,44 +1,18 @@
-// The micro-kernels with pages that may not be touched on both sides of everything that they read and write. What does
-// not fill whole pages stands once against the page before it and once against the page after it.
+// The micro-kernels with pages that may not be touched on both sides of everything that they read and write.
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <cstring>
+#include <cstdint>
+#include <string>
 #include <vector>
 
 #include "../kernels/each_engine.h"
+#include "../kernels/guarded.h"
 #include "kernels/low_bit_columns.h"
 #include "packed/tiles.h"
 #include "random_matrix.h"
 
 namespace qz {
 namespace {
-
-class Guarded {
- public:
-  Guarded(const void* from, size_t bytes, bool at_end) {
-    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    const size_t room = (bytes + page - 1) / page * page;
-    size_ = room + 2 * page;
-    base_ = static_cast<uint8_t*>(mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    data_ = base_ + page + (at_end ? room - bytes : 0);
-    if (bytes > 0 && from != nullptr) std::memcpy(data_, from, bytes);
-    EXPECT_EQ(mprotect(base_, page, PROT_NONE), 0);
-    EXPECT_EQ(mprotect(base_ + page + room, page, PROT_NONE), 0);
-  }
-  ~Guarded() { munmap(base_, size_); }
-  Guarded(const Guarded&) = delete;
-  Guarded& operator=(const Guarded&) = delete;
-  template <class T>
-  T* as() const {
-    return static_cast<T*>(static_cast<void*>(data_));
-  }
-
- private:
-  uint8_t *base_, *data_;
-  size_t size_;
-};
 
 void check(const char* name, DType scale, int64_t columns, bool at_end) {
   SCOPED_TRACE(std::string(name) + ", columns " + std::to_string(columns));
@@ -76,6 +50,39 @@ void check(const char* name, DType scale, int64_t columns, bool at_end) {
       engine().low_bit_pairs->product(view, pairs_x.as<uint32_t>(), sums_x.as<float>(), columns, out.as<float>());
     }
   });
+}
+
+void check_bytes(const char* name, int64_t columns, bool at_end) {
+  SCOPED_TRACE(std::string(name) + ", columns " + std::to_string(columns));
+  const auto q = random_matrix(16, 164, *scheme_preset(name), 7);
+  const auto context = make_context(1);
+  const auto w = tile_matrix(*context, q);
+  ASSERT_TRUE(w.ok());
+  const std::vector<int8_t> codes(static_cast<size_t>(columns * q.cols), int8_t{-3});
+  const auto of_rows = normal(columns, 8);
+  const auto groups = static_cast<size_t>(w->groups() * columns);
+  std::vector<uint32_t> words(static_cast<size_t>(w->places() / 4 * columns));
+  std::vector<float> factors(groups);
+  std::vector<int32_t> sums(groups);
+  make_byte_columns(*w, {codes.data(), of_rows.data(), columns, q.cols, 1}, 0, columns, words.data(), factors.data(),
+                    sums.data());
+  const Guarded lines(w->lines.data(), w->lines.size(), at_end), x(words.data(), words.size() * 4, at_end);
+  const Guarded guarded_factors(factors.data(), groups * 4, at_end), guarded_sums(sums.data(), groups * 4, at_end);
+  const Guarded out(nullptr, static_cast<size_t>(columns * kTileRows) * 4, at_end);
+  TileView view = w->tile(0);
+  view.lines = lines.as<uint32_t>();
+  for_each_engine([&] {
+    engine().low_bit_bytes->product(view, x.as<uint32_t>(), guarded_factors.as<float>(), guarded_sums.as<int32_t>(),
+                                    columns, out.as<float>());
+  });
+}
+
+TEST(LowBitBoundsTest, NothingOutsideBytesIsTouched) {
+  for (const bool at_end : {false, true}) {
+    for (const char* name : {"w2g32", "w4g32a", "w8g32", "w8g20a", "w8row"}) {
+      for (int64_t columns = 1; columns <= kMostColumns; ++columns) check_bytes(name, columns, at_end);
+    }
+  }
 }
 
 TEST(LowBitBoundsTest, NothingOutsideIsTouched) {
