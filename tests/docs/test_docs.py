@@ -76,6 +76,21 @@ def test_c_functions_that_are_named_exist(page):
         assert name in symbols or name in headers, f"{name}() does not exist"
 
 
+def readme_part(title):
+    """A section of the README in small letters and digits alone."""
+    text = (ROOT / "README.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+@pytest.mark.parametrize("kind", ["FORMAT", "METHOD", "TRANSFORM", "CODE"])
+def test_readme_names_what_there_is_and_no_limit_denies_it(kind):
+    headers = "".join(path.read_text() for path in (ROOT / "include/qz").glob("*.h"))
+    names = set(re.findall(rf"\bQZ_{kind}_(\w+) = \d", headers)) - {"DEFAULT", "NONE"}
+    words = {name: {"INT": "integers"}.get(name, name.replace("_", "").lower()) for name in names}
+    assert len(names) > 1 and all(word in readme_part("What works today") for word in words.values()), words
+    assert not [name for name in names - {"KEEP", "PLAIN", "INT"} if words[name] in readme_part("Limits")]
+
+
 def test_changelog_speaks_of_this_version():
     version = re.search(r"project\(qz VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
     header = (ROOT / "include/qz/base.h").read_text()
