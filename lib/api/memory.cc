@@ -8,7 +8,7 @@
 namespace qz {
 namespace {
 
-constexpr int64_t kDefaultTokens = 2048, kDefaultSequences = 128;
+constexpr int64_t kDefaultLength = 2048, kDefaultSequences = 128;
 constexpr int32_t kDefaultRank = 16;
 
 struct Question {  // qz_memory_query, understood
@@ -40,8 +40,8 @@ Result<Question> question_from(const qz_memory_query* from, int64_t max_seq) {
   MemoryQuery& m = out.query;
   m.goal = static_cast<Goal>(q.goal);
   m.batch = q.batch ? q.batch : q.goal == QZ_GOAL_QUANTIZE ? kDefaultSequences : 1;
-  m.seq = q.seq_len ? q.seq_len : std::min(kDefaultTokens, max_seq);
-  m.prefill = q.prefill ? q.prefill : kDefaultTokens;
+  m.seq = q.seq_len ? q.seq_len : std::min(kDefaultLength, max_seq);
+  m.prefill = q.prefill ? q.prefill : kDefaultLength;
   QZ_ASSIGN(m.compute_bits, bits_of(q.compute, 16, "compute"));
   QZ_ASSIGN(m.kv_bits, bits_of(q.kv_cache, m.compute_bits, "kv_cache"));
   m.optimizer = static_cast<Optimizer>(q.optimizer);
@@ -143,7 +143,7 @@ qz_status qz_memory_fit(const qz_model* model, const qz_memory_query* query, con
 qz_status qz_memory_deepspeed(const qz_memory_query* query, char* buf, size_t cap, size_t* need) {
   return qz::guard("qz_memory_deepspeed", [&]() -> Status {
     QZ_TRY(qz::require(query, "query"));
-    QZ_ASSIGN(const qz::Question question, qz::question_from(query, qz::kDefaultTokens));
+    QZ_ASSIGN(const qz::Question question, qz::question_from(query, qz::kDefaultLength));
     QZ_ASSIGN(const qz::Json config, qz::deepspeed_config(question.query));
     return qz::copy_text(qz::dump_json(config), buf, cap, need);
   });

@@ -15,12 +15,12 @@ std::string text_of(int64_t n) { return std::to_string(n); }
 
 // --- which loader reads which format -----------------------------------------------------------------------------
 enum class Reads { kYes, kCaution, kNo };
-struct Support {
+struct LoaderSupport {
   std::string_view loader, format;
   Reads reads;
   std::string_view text, source;
 };
-constexpr Support kSupport[] = {
+constexpr LoaderSupport kSupport[] = {
     {kVllm, "gptq_p", Reads::kNo, "bit planes are read by GPTQModel only", "GPTQModel docs/gptq_planar.md"},
     {kVllm, "bitsandbytes", Reads::kCaution, "bitsandbytes is proposed for removal from vLLM", "vLLM RFC #39583"},
     {kVllm, "gguf", Reads::kNo, "GGUF left vLLM with 0.24; its plug-in is separate", "vLLM PR #39612"},
@@ -228,7 +228,7 @@ Result<std::vector<LoadFinding>> check_loading(const LoadQuestion& q) {
     return error(Code::kInvalidArgument, "tensor_parallel is %lld, expected 1 to 4096",
                  static_cast<long long>(q.tensor_parallel));
   std::vector<LoadFinding> out;
-  for (const Support& s : kSupport)
+  for (const LoaderSupport& s : kSupport)
     if (s.loader == q.loader && s.format == q.format && s.reads != Reads::kYes)
       out.push_back({s.reads == Reads::kNo, "", std::string(s.text), std::string(s.source)});
   for (const ModelRule& rule : kModelRules)

@@ -13,7 +13,7 @@
 namespace qz {
 namespace {
 
-constexpr size_t kListed = 40;  // names in one list
+constexpr size_t kMostNames = 40;  // names in one list
 
 // Fields of a description that name a part of a block, and those that name something outside.
 constexpr const char* kInBlock[] = {
@@ -247,7 +247,7 @@ Result<FamilyCheck> check_family(ContextPtr context, const std::string& dir) {
 
 Json family_check_to_json(const FamilyCheck& check) {
   const auto list = [](std::vector<std::string> names) {
-    if (names.size() > kListed) names.resize(kListed);
+    if (names.size() > kMostNames) names.resize(kMostNames);
     return Json(std::move(names));
   };
   return {{"architecture", check.hf_class}, {"model_type", check.model_type},

@@ -13,7 +13,7 @@ namespace qz {
 namespace {
 
 // Rows whose logits are in memory at once.
-constexpr int64_t kLogitRows = 256;
+constexpr int64_t kLabelRows = 256;
 
 // Final norm, projection and head, in float32: the backward product reads the weights along the other direction.
 struct Tail {
@@ -101,12 +101,12 @@ Status label_gradient(const Model& model, const Sequences& sequences, MatrixView
   QZ_ASSIGN(const Tail tail, Tail::load(model));
   release_heap();  // the file's bytes, freed by now, which the heap would keep beside the logits
   const int64_t vocab = tail.head.rows(), width = tail.head.cols(), hidden = r.cols;
-  Scratch normed(kLogitRows * hidden), narrow(tail.project.empty() ? 0 : kLogitRows * width);
-  Scratch logits(std::min(kLogitRows, r.rows) * vocab);
+  Scratch normed(kLabelRows * hidden), narrow(tail.project.empty() ? 0 : kLabelRows * width);
+  Scratch logits(std::min(kLabelRows, r.rows) * vocab);
   const auto cap = static_cast<float>(model.config().logit_cap);
   std::fill_n(gradient, r.rows * hidden, 0.0f);
-  for (int64_t first = 0; first < r.rows; first += kLogitRows) {
-    const int64_t rows = std::min(kLogitRows, r.rows - first);
+  for (int64_t first = 0; first < r.rows; first += kLabelRows) {
+    const int64_t rows = std::min(kLabelRows, r.rows - first);
     const MatrixView stream{r.row(first), rows, hidden, r.stride};
     QZ_TRY(norm_rows(model, tail.norm, stream, normed.data()));
     MatrixView x = normed.view(rows, hidden);

@@ -34,22 +34,22 @@ struct InputStats {
 };
 
 // A piece of the sample: rows of a chunk.
-struct Piece {
+struct SamplePiece {
   size_t chunk;
   int64_t row, count;
 };
 
-std::vector<Piece> choose_sample(const std::vector<Chunk>& chunks) {
-  std::vector<Piece> all;
+std::vector<SamplePiece> choose_sample(const std::vector<Chunk>& chunks) {
+  std::vector<SamplePiece> all;
   for (size_t i = 0; i < chunks.size(); ++i)
     for (int64_t s = 0; s < chunks[i].sequences.count(); ++s)
       all.push_back({i, chunks[i].sequences.start[static_cast<size_t>(s)],
                      std::min(kSampleLength, chunks[i].sequences.length(s))});
   int64_t total = 0;
-  for (const Piece& p : all) total += p.count;
+  for (const SamplePiece& p : all) total += p.count;
   const auto count = static_cast<int64_t>(all.size());
   const int64_t wanted = std::clamp<int64_t>(count * kSampleTokens / std::max<int64_t>(1, total), 1, count);
-  std::vector<Piece> out;
+  std::vector<SamplePiece> out;
   for (int64_t i = 0; i < wanted; ++i) out.push_back(all[static_cast<size_t>((2 * i + 1) * count / (2 * wanted))]);
   return out;
 }
@@ -82,9 +82,9 @@ class Transformer {
 
   // Runs every chunk through the block as it is.
   Status measure() {
-    const std::vector<Piece> pieces = choose_sample(job_.chunks);
+    const std::vector<SamplePiece> pieces = choose_sample(job_.chunks);
     sequences_.start = {0};
-    for (const Piece& p : pieces) sequences_.start.push_back(sequences_.start.back() + p.count);
+    for (const SamplePiece& p : pieces) sequences_.start.push_back(sequences_.start.back() + p.count);
     const ModelConfig& config = model_.config();
     const bool feeds = wanted(Input::kMlp) || wanted(Input::kInner);
     const bool mixes = wanted(Input::kMixed) || (feeds && !config.parallel);
@@ -92,8 +92,8 @@ class Transformer {
     for (size_t i = 0; i < job_.chunks.size(); ++i) {
       const Chunk& c = job_.chunks[i];
       const int64_t n = c.sequences.rows();
-      std::vector<Piece> here;
-      for (const Piece& p : pieces)
+      std::vector<SamplePiece> here;
+      for (const SamplePiece& p : pieces)
         if (p.chunk == i) here.push_back(p);
       const auto keep = [&](Input input, const Matrix& x) {
         if (!wanted(input)) return;
@@ -101,7 +101,7 @@ class Transformer {
         s.add(x.view());
         if (s.sample.empty()) s.sample = Matrix(sequences_.rows(), x.cols());
         int64_t to = filled;
-        for (const Piece& p : here) {
+        for (const SamplePiece& p : here) {
           std::copy_n(x.row(p.row), p.count * x.cols(), s.sample.row(to));
           to += p.count;
         }
@@ -135,7 +135,7 @@ class Transformer {
         QZ_TRY(mlp_mix(job_.fast, block_, x.view(), m.data(), progress_));
         keep(Input::kInner, m);
       }
-      for (const Piece& p : here) filled += p.count;
+      for (const SamplePiece& p : here) filled += p.count;
     }
     return {};
   }

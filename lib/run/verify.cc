@@ -15,7 +15,7 @@ namespace {
 constexpr uint64_t kReadBytes = 4u << 20;
 constexpr char kReport[] = "qz_report.json";
 
-std::string base_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
+std::string last_name(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
 
 Result<std::string> hash_file(const File& file, Progress* progress) {
   Sha256 hash;
@@ -111,7 +111,7 @@ class Verifier {
       const std::string name = f["file"].get<std::string>(), want = f["sha256"].get<std::string>();
       const auto& opened = found_->checkpoint()->files();
       const auto it =
-          std::find_if(opened.begin(), opened.end(), [&](const auto& o) { return base_name(o->path()) == name; });
+          std::find_if(opened.begin(), opened.end(), [&](const auto& o) { return last_name(o->path()) == name; });
       if (it == opened.end()) {
         find("error", name, "", "is in the report, but not in the directory");
         continue;
