@@ -1,8 +1,11 @@
-// The micro-kernels of the dense products with pages that may not be touched on both sides of what they read and write.
+// The dense products and their micro-kernels with pages that may not be touched on both sides of what they read and write.
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "each_engine.h"
 #include "guarded.h"
+#include "tensor/convert.h"
 
 namespace qz {
 namespace {
@@ -57,6 +60,47 @@ TEST(GemmBoundsTest, NothingOutsideTheRowsIsTouched) {
           engine().gemm->dots(x.as<float>(), k, m, w.as<float>(), k, n, k, out.as<float>(), n);
           engine().gemm->combine(x.as<float>(), w.as<float>(), k, m, k, row.as<float>());
         });
+      }
+    }
+  }
+}
+
+struct Case {
+  int64_t m, n, k;
+};
+
+// Rows follow each other without a gap, so that the last one ends with the memory.
+void check_products(const Context& context, const Case& s, bool at_end) {
+  SCOPED_TRACE("m n k = " + std::to_string(s.m) + " " + std::to_string(s.n) + " " + std::to_string(s.k));
+  const auto x = normal(s.m * s.k, 1), w = normal(s.n * s.k, 2);
+  std::vector<uint16_t> half(w.size());
+  from_f32(w.data(), DType::kBF16, w.size(), half.data());
+  const Guarded left(x.data(), 4 * x.size(), at_end), right(w.data(), 4 * w.size(), at_end);
+  const Guarded stored(half.data(), 2 * half.size(), at_end);
+  const Guarded bias(w.data(), static_cast<size_t>(4 * std::min(s.n, s.n * s.k)), at_end);
+  const Guarded out(nullptr, static_cast<size_t>(4 * s.m * s.n), at_end);
+  const Guarded square(nullptr, static_cast<size_t>(4 * s.n * s.n), at_end);
+  for_each_engine([&] {
+    for (const DType type : {DType::kF32, DType::kBF16}) {
+      const DenseWeight dense{type == DType::kF32 ? right.as<void>() : stored.as<void>(), type, s.n, s.k};
+      const MatrixView view{left.as<float>(), s.m, s.k, s.k};
+      ASSERT_TRUE(gemm_nt(context, view, weight_rows(dense), bias.as<float>(), false, out.as<float>(), s.n).ok());
+    }
+    // The same memory as k x n and k x m.
+    const MatrixView a{left.as<float>(), s.k, s.m, s.m}, b{right.as<float>(), s.k, s.n, s.n};
+    ASSERT_TRUE(gemm_nn(context, {left.as<float>(), s.m, s.k, s.k}, b, 1, out.as<float>(), s.n).ok());
+    ASSERT_TRUE(gemm_tn(context, a, b, 1, false, out.as<float>(), s.n).ok());
+    ASSERT_TRUE(gemm_tn(context, b, b, 1, true, square.as<float>(), s.n).ok());
+  });
+}
+
+TEST(GemmBoundsTest, NothingOutsideTheMatricesIsTouched) {
+  for (const Products products : {Products::kExact, Products::kFast}) {
+    const auto context = with_products(make_context(2), products);
+    for (const bool at_end : {false, true}) {
+      for (const Case& shape : {Case{1, 1, 1}, Case{25, 33, 31}, Case{31, 15, 33}, Case{32, 32, 32}, Case{40, 65, 257},
+                                Case{65, 17, 256}, Case{33, 129, 511}, Case{530, 47, 260}, Case{29, 300, 4100}}) {
+        check_products(*context, shape, at_end);
       }
     }
   }

@@ -133,6 +133,7 @@ TEST(GemmTest, FastProductsOfBf16Factors) {
   }
   check_shape(*context, 300, 700, 1027);
   check_shape(*context, 1030, 40, 600);
+  check_shape(*context, 2100, 33, 65);
 }
 
 // A factor moves by at most half a unit in the last place of bfloat16, 2^-9 of it.
@@ -174,9 +175,8 @@ TEST(GemmTest, NothingToSum) {
   ASSERT_TRUE(gemm_tn(*context, {nullptr, 5, 0, 0}, {nullptr, 5, 0, 0}, 1, true, nullptr, 0).ok());
 }
 
-TEST(GemmTest, SixteenBitWeightsAreTheirValues) {
-  const auto context = make_context(2);
-  for (const int64_t m : {3, 40}) {
+void sixteen_bit_weights_are_their_values(const Context& context) {
+  for (const int64_t m : {3, 40, 600}) {
     const int64_t n = 70, k = 333;
     const auto x = normal(m * k, 5), w = normal(n * k, 6);
     for (const DType dtype : {DType::kBF16, DType::kF16}) {
@@ -185,10 +185,43 @@ TEST(GemmTest, SixteenBitWeightsAreTheirValues) {
       from_f32(w.data(), dtype, w.size(), half.data());
       to_f32(half.data(), dtype, w.size(), rounded.data());
       const DenseWeight stored{half.data(), dtype, n, k}, wide{rounded.data(), DType::kF32, n, k};
-      ASSERT_TRUE(gemm_nt(*context, {x.data(), m, k, k}, weight_rows(stored), nullptr, false, direct.data(), n).ok());
-      ASSERT_TRUE(gemm_nt(*context, {x.data(), m, k, k}, weight_rows(wide), nullptr, false, through.data(), n).ok());
-      EXPECT_EQ(direct, through);
+      for_each_engine([&] {
+        ASSERT_TRUE(gemm_nt(context, {x.data(), m, k, k}, weight_rows(stored), nullptr, false, direct.data(), n).ok());
+        ASSERT_TRUE(gemm_nt(context, {x.data(), m, k, k}, weight_rows(wide), nullptr, false, through.data(), n).ok());
+        EXPECT_EQ(direct, through);
+      });
     }
+  }
+}
+
+TEST(GemmTest, SixteenBitWeightsAreTheirValues) {
+  sixteen_bit_weights_are_their_values(*make_context(2));
+  sixteen_bit_weights_are_their_values(*with_products(make_context(2), Products::kFast));
+}
+
+// Rows and columns do not touch each other: zeros give zeros, and what is no number stays in its row.
+TEST(GemmTest, RowsStandAlone) {
+  const int64_t m = 70, n = 90, k = 300;
+  auto x = normal(m * k, 16), w = normal(n * k, 17);
+  std::fill_n(x.begin() + 3 * k, k, 0.0f);
+  std::fill_n(w.begin() + 5 * k, k, 0.0f);
+  const DenseWeight dense{w.data(), DType::kF32, n, k};
+  for (const Products products : {Products::kExact, Products::kFast}) {
+    const auto context = with_products(make_context(2), products);
+    for_each_engine([&] {
+      std::vector<float> clean(static_cast<size_t>(m * n)), y(clean);
+      ASSERT_TRUE(gemm_nt(*context, {x.data(), m, k, k}, weight_rows(dense), nullptr, false, clean.data(), n).ok());
+      for (int64_t j = 0; j < n; ++j) ASSERT_EQ(clean[3 * n + j], 0.0f);
+      for (int64_t i = 0; i < m; ++i) ASSERT_EQ(clean[i * n + 5], 0.0f);
+      auto spoilt = x;
+      spoilt[7 * k + 2] = std::nanf("");
+      ASSERT_TRUE(gemm_nt(*context, {spoilt.data(), m, k, k}, weight_rows(dense), nullptr, false, y.data(), n).ok());
+      for (int64_t i = 0; i < m; ++i) {
+        for (int64_t j = 0; j < n; ++j) {
+          ASSERT_TRUE(i == 7 ? std::isnan(y[i * n + j]) : y[i * n + j] == clean[i * n + j]) << i << ", " << j;
+        }
+      }
+    });
   }
 }
 
@@ -214,8 +247,8 @@ TEST(GemmTest, FetchesEachWeightOnceForFewRows) {
   for (const float v : y) ASSERT_EQ(v, 4100.0f);
 }
 
-TEST(GemmTest, LowerTriangleOnly) {
-  const auto context = make_context(2);
+void lower_triangle_only(Products products) {
+  const auto context = with_products(make_context(2), products);
   const int64_t t = 300;
   for (const int64_t n : {1, 13, 40, 97, 300, 520}) {
     const auto x = normal(t * n, 7);
@@ -238,6 +271,11 @@ TEST(GemmTest, LowerTriangleOnly) {
       }
     });
   }
+}
+
+TEST(GemmTest, LowerTriangleOnly) {
+  lower_triangle_only(Products::kExact);
+  lower_triangle_only(Products::kFast);
 }
 
 TEST(GemmTest, SeveralLeftFactors) {
