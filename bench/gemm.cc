@@ -1,7 +1,11 @@
 // Dense products, in GFLOP/s, beside OpenBLAS (one thread) in the same run.
 //   bench_gemm [THREADS [M N K]]
+//   bench_gemm fast [THREADS]
 // Every number is the best of several runs, the two sides taking turns so that a busy machine slows both.
-// OPENBLAS_CORETYPE chooses the peer's kernels, for example SkylakeX for AVX-512.
+// OPENBLAS_CORETYPE chooses the peer's kernels, for example SkylakeX for AVX-512; leave it and OPENBLAS_L2_SIZE unset
+// to see what OpenBLAS chooses itself. fast: what calibration computes, factors rounded to bfloat16 where that is
+// faster, weights cold (512 MB take turns), beside the peak of those products and the speed of memory in the same
+// process.
 #include <time.h>
 
 #include <algorithm>
@@ -9,10 +13,13 @@
 #include <cstdlib>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/pages.h"
 #include "kernels/engines.h"
 #include "kernels/gemm.h"
+#include "peaks.h"
 #include "tensor/convert.h"
 
 extern "C" {
@@ -119,27 +126,74 @@ void bench_shape(const qz::Context& context, const Shape& s) {
   print("tn lower", {s.k, s.k, s.m}, engine, threads, r[0], r[1]);
 }
 
-// The same products with factors that may be rounded to bfloat16, beside the exact ones.
-void bench_fast(const qz::Context& exact, const Shape& s) {
-  const auto fast_context = std::make_shared<qz::Context>(exact);
-  fast_context->products = qz::Products::kFast;
-  const auto a = noise(s.m * s.k, 1), b = noise(s.n * s.k, 2);
-  std::vector<float> c(static_cast<size_t>(s.m * s.n)), h(static_cast<size_t>(s.k * s.k));
-  const qz::DenseWeight w{b.data(), qz::DType::kF32, s.n, s.k};
-  const qz::MatrixView x{a.data(), s.m, s.k, s.k};
-  const auto nt = [&](const qz::Context& context) {
-    check(qz::gemm_nt(context, x, qz::weight_rows(w), nullptr, false, c.data(), s.n));
+template <class T>
+using Pages = std::vector<T, qz::PageAllocator<T>>;
+
+void print_fast(const char* product, const Shape& s, double ours, double peak, const char* peer, double theirs) {
+  std::printf("%-16s %6lld %6lld %6lld  %8.1f GFLOP/s, %4.1f %% of the peak   %s %8.1f   ratio %.2f\n", product,
+              static_cast<long long>(s.m), static_cast<long long>(s.n), static_cast<long long>(s.k), ours,
+              100 * ours / peak * 1e9, peer, theirs, ours / theirs);
+  std::fflush(stdout);
+}
+
+// Products of activations and weights, as calibration has them, beside the exact ones and OpenBLAS.
+void bench_fast(const qz::Context& exact, const qz::Context& fast, const Shape& s, double peak) {
+  const auto size = static_cast<size_t>(s.n * s.k);
+  const size_t copies = std::max<size_t>((size_t{512} << 20) / (4 * size), 2);
+  const auto values = noise(s.n * s.k, 2), x = noise(s.m * s.k, 1);
+  std::vector<Pages<float>> wide(copies, Pages<float>(size));
+  std::vector<Pages<uint16_t>> half(2 * copies, Pages<uint16_t>(size));
+  for (auto& w : wide) std::copy(values.begin(), values.end(), w.begin());
+  for (auto& w : half) qz::from_f32(values.data(), qz::DType::kBF16, size, w.data());
+  Pages<float> y(static_cast<size_t>(s.m * s.n));
+  size_t turn = 0;
+  const auto nt = [&](const qz::Context& context, const void* data, qz::DType type) {
+    const qz::DenseWeight w{data, type, s.n, s.k};
+    check(qz::gemm_nt(context, {x.data(), s.m, s.k, s.k}, qz::weight_rows(w), nullptr, false, y.data(), s.n));
   };
-  const auto tn = [&](const qz::Context& context) { check(qz::gemm_tn(context, x, x, 1, true, h.data(), s.k)); };
-  const double flops = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
-  const double triangle = static_cast<double>(s.m) * static_cast<double>(s.k) * static_cast<double>(s.k + 1);
-  const auto line = [&](const char* product, const Shape& shape, const std::vector<double>& r) {
-    std::printf("%-10s %6lld %6lld %6lld  %-11s %2u thread(s) %8.1f GFLOP/s   exact %8.1f   ratio %.2f\n", product,
-                static_cast<long long>(shape.m), static_cast<long long>(shape.n), static_cast<long long>(shape.k),
-                qz::panels(qz::Products::kFast).name, exact.pool->threads(), r[0], r[1], r[0] / r[1]);
-  };
-  line("fast nt", s, race(flops, {[&] { nt(*fast_context); }, [&] { nt(exact); }}));
-  line("fast tn", {s.k, s.k, s.m}, race(triangle, {[&] { tn(*fast_context); }, [&] { tn(exact); }}));
+  const int m = static_cast<int>(s.m), n = static_cast<int>(s.n), k = static_cast<int>(s.k);
+  const float one = 1, zero = 0;
+  const auto r =
+      race(2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k),
+           {[&] { nt(fast, half[++turn % half.size()].data(), qz::DType::kBF16); },
+            [&] { nt(fast, wide[++turn % copies].data(), qz::DType::kF32); },
+            [&] { nt(exact, wide[++turn % copies].data(), qz::DType::kF32); },
+            [&] {
+              sgemm_("T", "N", &n, &m, &k, &one, wide[++turn % copies].data(), &k, x.data(), &k, &zero, y.data(), &n);
+            }});
+  print_fast("nt bf16 weights", s, r[0], peak, "exact", r[2]);
+  print_fast("nt f32 weights", s, r[1], peak, "OpenBLAS, 1 thread", r[3]);
+}
+
+// The Hessian of n inputs over many tokens: useful operations of one triangle.
+void bench_hessian(const qz::Context& exact, const qz::Context& fast, int64_t columns, int64_t tokens, double peak) {
+  const auto values = noise(columns * tokens, 1);
+  Pages<float> h(static_cast<size_t>(columns * columns));
+  const qz::MatrixView x{values.data(), tokens, columns, columns};
+  const int n = static_cast<int>(columns), k = static_cast<int>(tokens);
+  const float one = 1;
+  const auto r = race(static_cast<double>(columns) * static_cast<double>(columns + 1) * static_cast<double>(tokens),
+                      {[&] { check(qz::gemm_tn(fast, x, x, 1, true, h.data(), columns)); },
+                       [&] { check(qz::gemm_tn(exact, x, x, 1, true, h.data(), columns)); },
+                       [&] { ssyrk_("U", "N", &n, &k, &one, values.data(), &n, &one, h.data(), &n); }});
+  print_fast("tn lower", {columns, columns, tokens}, r[0], peak, "exact", r[1]);
+  print_fast("tn lower", {columns, columns, tokens}, r[0], peak, "OpenBLAS, 1 thread", r[2]);
+}
+
+int bench_fast_products(int threads) {
+  g_one_thread = false;
+  const auto exact = qz::make_context(threads);
+  const auto fast = qz::with_products(exact, qz::Products::kFast);
+  const double peak = qz::bf16_peak(*exact);
+  std::printf("%s\n%u thread(s), %.1f GB/s out of memory, peak of bfloat16 %.0f GFLOP/s, of float32 %.0f\n",
+              qz::engine_choice().c_str(), exact->pool->threads(), qz::read_bandwidth(*exact) / 1e9, peak / 1e9,
+              qz::float_peak(*exact) / 1e9);
+  for (const Shape& s : {Shape{64, 4096, 4096}, Shape{512, 4096, 4096}, Shape{2048, 4096, 4096}}) {
+    bench_fast(*exact, *fast, s, peak);
+  }
+  bench_hessian(*exact, *fast, 4096, 8192, peak);
+  std::printf("peak of bfloat16 after all: %.0f GFLOP/s\n", qz::bf16_peak(*exact) / 1e9);
+  return 0;
 }
 
 // The micro-kernel alone, its panels in the first-level cache: what the blocking around it can reach at most.
@@ -162,11 +216,15 @@ void bench_tile(const qz::PanelKernels& kernels) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  openblas_set_num_threads(1);
+  if (argc > 1 && std::string_view(argv[1]) == "fast") {
+    std::printf("peer: OpenBLAS, kernels for %s\n", openblas_get_corename());
+    return bench_fast_products(argc > 2 ? std::atoi(argv[2]) : 0);
+  }
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
   std::vector<Shape> shapes = {{512, 2048, 2048}, {4096, 576, 576}, {2048, 1536, 576}, {256, 4096, 4096},
                                {64, 2048, 2048},  {4096, 256, 256}, {16, 4096, 4096},  {1, 4096, 4096}};
   if (argc > 4) shapes = {{std::atoll(argv[2]), std::atoll(argv[3]), std::atoll(argv[4])}};
-  openblas_set_num_threads(1);
   g_one_thread = threads == 1;
   std::printf("peer: OpenBLAS, kernels for %s\n", openblas_get_corename());
   const auto context = qz::make_context(threads);
@@ -179,11 +237,7 @@ int main(int argc, char** argv) {
     }
     bench_tile(*qz::engine().gemm);
     for (const Shape& shape : shapes) bench_shape(*context, shape);
-    if (qz::panels(qz::Products::kFast).pair == 1) continue;
-    bench_tile(qz::panels(qz::Products::kFast));
-    for (const Shape& shape : shapes) {
-      if (shape.m >= 64) bench_fast(*context, shape);
-    }
+    if (qz::panels(qz::Products::kFast).pair == 2) bench_tile(qz::panels(qz::Products::kFast));
   }
   return 0;
 }
