@@ -1,14 +1,15 @@
 // Products with weights of few bits beside two floors measured in the same process: the time in which the weights alone
-// come out of memory, and the peak of the bfloat16 (or float32) products of the instruction set in use.
+// come out of memory, and the peak of the products of the instruction set in use.
 //   bench_low_bit [--benchmark_filter=w4g128/4096x4096] [--benchmark_...]
-// QZ_BENCH_THREADS: threads (0 = all). Weights are cold: copies of the matrix take turns, 512 MB of them. dram: the
-// floor's share of the time, for few rows of x; peak: the share of the peak, for many; GB/s, GFLOP/s: what they are.
+// QZ_BENCH_THREADS: threads (0 = all). Weights are cold: copies of the matrix take turns, 512 MB of them. x_dram: the
+// time as a multiple of that floor, for few rows of x; peak: the share of the peak, for many.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "kernels/engines.h"
 #include "kernels/gemm.h"
 #include "packed/tiles.h"
+#include "peaks.h"
 #include "tensor/convert.h"
 
 namespace {
@@ -36,57 +38,9 @@ void check(const qz::Status& status) {
   std::exit(1);
 }
 
-// Bytes per second of reading, by all threads, best of ten sweeps over kColdBytes.
-double read_bandwidth() {
-  static const qz::AlignedBytes memory(kColdBytes);
-  typedef uint64_t Words __attribute__((vector_size(64)));
-  constexpr uint32_t kPieces = 256;
-  std::vector<Words> sums(kPieces);
-  double best = 1e30;
-  for (int sweep = 0; sweep < 10; ++sweep) {
-    const double start = now();
-    check(qz::parallel_for(*bench_context(), kPieces, [&](uint32_t piece, uint32_t) -> qz::Status {
-      const auto* p =
-          static_cast<const Words*>(static_cast<const void*>(memory.data() + piece * (kColdBytes / kPieces)));
-      Words sum[4] = {};
-      for (uint64_t i = 0; i < kColdBytes / kPieces / sizeof(Words); i += 4) {
-        for (uint64_t u = 0; u < 4; ++u) sum[u] += p[i + u];
-      }
-      sums[piece] = sum[0] + sum[1] + sum[2] + sum[3];
-      return {};
-    }));
-    best = std::min(best, now() - start);
-  }
-  benchmark::DoNotOptimize(sums.data());
-  return static_cast<double>(kColdBytes) / best;
-}
-
-// Operations per second of a register tile whose panels are in the first-level cache, in each thread at once.
-double peak(const qz::PanelKernels& kernels) {
-  constexpr int64_t kWords = 128, kTimes = 4000;
-  const int64_t depth = kWords * kernels.pair;
-  const uint32_t threads = bench_context()->pool->threads();
-  double best = 1e30;
-  for (int round = 0; round < 10; ++round) {
-    const double start = now();
-    check(qz::parallel_for(*bench_context(), threads, [&](uint32_t, uint32_t) -> qz::Status {
-      const std::vector<float> a(static_cast<size_t>(kernels.mr * kWords), 1),
-          b(static_cast<size_t>(kernels.nr * kWords));
-      std::vector<float> c(static_cast<size_t>(kernels.mr * kernels.nr));
-      for (int64_t i = 0; i < kTimes; ++i) {
-        kernels.tile(depth, a.data(), b.data(), 1, true, kernels.mr, kernels.nr, c.data(), kernels.nr);
-      }
-      benchmark::DoNotOptimize(c.data());
-      return {};
-    }));
-    best = std::min(best, now() - start);
-  }
-  return 2.0 * static_cast<double>(kernels.mr * kernels.nr * depth * kTimes) * threads / best;
-}
-
 struct Floors {
-  double read = read_bandwidth(), bf16 = peak(qz::panels(qz::Products::kFast)),
-         f32 = peak(qz::panels(qz::Products::kExact));
+  double read = qz::read_bandwidth(*bench_context()), f32 = qz::float_peak(*bench_context()),
+         bf16 = qz::bf16_peak(*bench_context()), int8 = qz::int8_peak(*bench_context());
 };
 const Floors& floors() {
   static const Floors measured;
@@ -140,59 +94,89 @@ const std::vector<qz::TiledWeights>& cold_copies(const char* scheme, Shape shape
   return copies;
 }
 
-void product(benchmark::State& state, const char* scheme, Shape shape, qz::DType type) {
-  const int64_t m = state.range(0);
-  const std::vector<qz::TiledWeights>& copies = cold_copies(scheme, shape);
-  const uint64_t bytes = copies[0].bytes();
-  std::mt19937 random(2);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<size_t>(m * shape.cols)), y(static_cast<size_t>(m * shape.rows));
-  for (float& v : values) v = normal(random);
-  std::vector<uint8_t> x(values.size() * qz::dtype_bits(type) / 8), out(y.size() * qz::dtype_bits(type) / 8);
-  qz::from_f32(values.data(), type, values.size(), x.data());
+// A product with copies that take turns, best of all; `peak` in operations per second, 0: not known.
+template <class Product>
+void measure(benchmark::State& state, const std::vector<qz::TiledWeights>& copies, double peak, const Product& product) {
   size_t next = 0;
   double best = 1e30;
   for (auto _ : state) {
     const double start = now();
-    check(qz::low_bit_product(*bench_context(), copies[next], {x.data(), type, m, shape.cols, shape.cols}, nullptr,
-                              false, {out.data(), type, shape.rows}));
+    check(product(copies[next]));
     best = std::min(best, now() - start);
     next = (next + 1) % copies.size();
   }
-  const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(shape.rows) * static_cast<double>(shape.cols);
+  const qz::TiledWeights& w = copies[0];
+  const double ops = 2.0 * static_cast<double>(state.range(0) * w.rows) * static_cast<double>(w.cols);
+  const double floor = static_cast<double>(w.bytes()) / floors().read;
   state.counters["best_us"] = best * 1e6;
-  state.counters["GB/s"] = static_cast<double>(bytes) / best / 1e9;
-  state.counters["GFLOP/s"] = flops / best / 1e9;
-  state.counters["dram"] = static_cast<double>(bytes) / floors().read / best;
-  state.counters["peak"] = flops / floors().bf16 / best;
+  state.counters["x_dram"] = best / floor;
+  state.counters["GOP/s"] = ops / best / 1e9;
+  if (peak > 0) state.counters["peak"] = ops / peak / best;
+}
+
+std::vector<float> normal(int64_t count) {
+  std::mt19937 random(2);
+  std::normal_distribution<float> distribution;
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& v : values) v = distribution(random);
+  return values;
+}
+
+void floats(benchmark::State& state, const char* scheme, Shape shape, qz::DType type) {
+  const int64_t m = state.range(0);
+  const auto values = normal(m * shape.cols);
+  const size_t size = qz::dtype_bits(type) / 8;
+  std::vector<uint8_t> x(values.size() * size), y(static_cast<size_t>(m * shape.rows) * size);
+  qz::from_f32(values.data(), type, values.size(), x.data());
+  const double peak = std::max(floors().bf16, floors().f32);
+  measure(state, cold_copies(scheme, shape), peak, [&](const qz::TiledWeights& w) {
+    return qz::low_bit_product(*bench_context(), w, {x.data(), type, m, shape.cols, shape.cols}, nullptr, false,
+                               {y.data(), type, shape.rows});
+  });
+}
+
+void bytes(benchmark::State& state, const char* scheme, Shape shape) {
+  const int64_t m = state.range(0);
+  std::vector<int8_t> x(static_cast<size_t>(m * shape.cols));
+  std::mt19937 random(3);
+  for (int8_t& code : x) code = static_cast<int8_t>(random());
+  const std::vector<float> factors(static_cast<size_t>(m), 0.01f);
+  std::vector<float> y(static_cast<size_t>(m * shape.rows));
+  measure(state, cold_copies(scheme, shape), floors().int8, [&](const qz::TiledWeights& w) {
+    return qz::low_bit_product_bytes(*bench_context(), w, {x.data(), factors.data(), m, shape.cols, 1}, nullptr, false,
+                                     {y.data(), qz::DType::kF32, shape.rows});
+  });
+}
+
+template <class... Arguments>
+void add(const std::string& name, std::initializer_list<int64_t> rows, Arguments... arguments) {
+  auto* one = benchmark::RegisterBenchmark(name.c_str(), arguments...)->ArgName("m")->UseRealTime()->MinTime(0.1);
+  for (const int64_t m : rows) one->Arg(m);
+}
+
+std::string name_of(const char* scheme, Shape shape, const char* inputs) {
+  return std::string(scheme) + "/" + std::to_string(shape.rows) + "x" + std::to_string(shape.cols) + "/" + inputs;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
-  for (const char* scheme : {"w4g128", "w4g128a", "w3g128", "w2g128", "w8g128", "nf4b64"}) {
-    for (const Shape shape : {Shape{4096, 4096}, Shape{11008, 4096}, Shape{4096, 11008}}) {
-      for (const qz::DType type : {qz::DType::kBF16, qz::DType::kF16, qz::DType::kF32}) {
-        const std::string name = std::string(scheme) + "/" + std::to_string(shape.rows) + "x" +
-                                 std::to_string(shape.cols) + "/" + qz::dtype_name(type);
-        benchmark::RegisterBenchmark(name.c_str(), product, scheme, shape, type)
-            ->ArgName("m")
-            ->Arg(1)
-            ->Arg(2)
-            ->Arg(4)
-            ->Arg(8)
-            ->Arg(16)
-            ->Arg(64)
-            ->Arg(512)
-            ->UseRealTime()
-            ->MinTime(0.2);
-      }
-    }
+  constexpr Shape kSquare{4096, 4096};
+  for (const Shape shape : {kSquare, Shape{11008, 4096}, Shape{4096, 11008}}) {
+    add(name_of("w4g128", shape, "BF16"), {1, 2, 4, 8, 16, 64, 512, 2048}, floats, "w4g128", shape, qz::DType::kBF16);
   }
-  std::printf("%s\n%u thread(s): memory read %.1f GB/s, bf16 products (%s) %.0f GFLOP/s, float32 %.0f GFLOP/s\n",
-              qz::engine_choice().c_str(), bench_context()->pool->threads(), floors().read / 1e9,
-              qz::panels(qz::Products::kFast).name, floors().bf16 / 1e9, floors().f32 / 1e9);
+  for (const qz::DType type : {qz::DType::kF16, qz::DType::kF32}) {
+    add(name_of("w4g128", kSquare, qz::dtype_name(type)), {1, 4, 16, 512}, floats, "w4g128", kSquare, type);
+  }
+  add(name_of("w4g128", kSquare, "int8"), {1, 16, 512}, bytes, "w4g128", kSquare);
+  for (const char* scheme : {"w4g128a", "w4g32", "w3g128", "w2g128", "w8g128", "nf4b64"}) {
+    add(name_of(scheme, kSquare, "BF16"), {1, 16, 512}, floats, scheme, kSquare, qz::DType::kBF16);
+  }
+  add(name_of("w8a8", kSquare, "int8"), {1, 4, 16, 64, 512, 2048}, bytes, "w8a8", kSquare);
+  std::printf("%s\n%u thread(s): memory read %.1f GB/s; float32 %.0f GFLOP/s, bf16 %.0f GFLOP/s, int8 %.0f GOP/s\n",
+              qz::engine_choice().c_str(), bench_context()->pool->threads(), floors().read / 1e9, floors().f32 / 1e9,
+              floors().bf16 / 1e9, floors().int8 / 1e9);
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

@@ -20,6 +20,7 @@ extern const PanelKernels kPanelsAvx512Bf16;
 extern const BlockKernels kBlocksAmxBf16;
 extern const LowBitKernels kLowBitAvx512, kLowBitAvx2, kLowBitRef;
 extern const LowBitPairKernels kLowBitPairsAvx512Bf16;
+extern const LowBitBlockKernels kLowBitBlocksAmx;
 extern const LowBitByteKernels kLowBitBytesAvx512Vnni, kLowBitBytesAvx512, kLowBitBytesAvx2, kLowBitBytesRef;
 
 extern const GemmKernels kGemmNeon;
@@ -57,7 +58,8 @@ constexpr Engine kEngines[] = {
 // best first
 #if defined(__x86_64__)
     {"avx512_amx", has_vnni_and_amx, "AVX-512 with VNNI and BF16, and AMX tiles", &kGemmAvx512, &kOpsAvx512,
-     &kLowBitAvx512, &kLowBitBytesAvx512Vnni, nullptr, nullptr, &kBlocksAmxBf16},
+     &kLowBitAvx512, &kLowBitBytesAvx512Vnni, nullptr, nullptr, &kBlocksAmxBf16,
+     &kLowBitBlocksAmx},
     {"avx512_bf16", has_fast_bf16, "AVX-512 with VNNI, and BF16 products faster than float32's", &kGemmAvx512,
      &kOpsAvx512, &kLowBitAvx512, &kLowBitBytesAvx512Vnni, &kPanelsAvx512Bf16, &kLowBitPairsAvx512Bf16},
     {"avx512_vnni", has_vnni, "AVX-512 with VNNI", &kGemmAvx512, &kOpsAvx512, &kLowBitAvx512, &kLowBitBytesAvx512Vnni,

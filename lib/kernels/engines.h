@@ -58,6 +58,7 @@ struct BlockKernels;   // block_kernels.h
 struct LowBitKernels;  // low_bit_kernels.h
 struct LowBitPairKernels;
 struct LowBitByteKernels;
+struct LowBitBlockKernels;
 
 struct Engine {
   // "avx512_amx" "avx512_bf16" "avx512_vnni" "avx512" "avx2" "neon_i8mm_bf16" "neon_dot" "neon" "ref"
@@ -71,6 +72,7 @@ struct Engine {
   const PanelKernels* fast;                // factors rounded to bfloat16, at twice the rate; null: no such instructions
   const LowBitPairKernels* low_bit_pairs;  // null: no such instructions
   const BlockKernels* blocks = nullptr;    // for such factors, where they are faster than panels
+  const LowBitBlockKernels* low_bit_blocks = nullptr;  // for many rows of x; null: no such instructions
 };
 
 const Engine* engines(int* count);  // best first; "ref" is always the last and always available

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "kernels/engines.h"
+#include "kernels/low_bit_blocks.h"
 #include "kernels/low_bit_columns.h"
 #include "kernels/scratch.h"
 #include "tensor/convert.h"
@@ -64,10 +65,10 @@ Form byte_form(const TiledWeights& w, const ByteRows& x) {
   const int64_t quarter = w.places() / 4, groups = w.groups();
   const LowBitByteKernels& kernels = *engine().low_bit_bytes;
   return {1, quarter + 2 * groups,
-          [&w, x, quarter, groups](int64_t first, int64_t count, float*, float* words) {
+          [&w, x, quarter, groups](int64_t first, int64_t count, float* row, float* words) {
             float* factors = words + count * quarter;
-            make_byte_columns(w, x, first, count, reinterpret_cast<uint32_t*>(words), factors,
-                              reinterpret_cast<int32_t*>(factors + count * groups));
+            make_byte_columns(w, x, first, count, reinterpret_cast<int8_t*>(row), reinterpret_cast<uint32_t*>(words),
+                              factors, reinterpret_cast<int32_t*>(factors + count * groups));
           },
           [&kernels, quarter, groups](const TileView& tile, const float* words, int64_t count, float* out) {
             const float* factors = words + count * quarter;
@@ -173,10 +174,16 @@ Status low_bit_product(const Context& context, const TiledWeights& w, const Rows
   assert(x.cols == w.cols && y.stride >= w.rows);
   const bool pairs =
       engine().low_bit_pairs && w.bits <= 4 && w.linear && (x.dtype != DType::kF32 || x.rows <= kMostRowsInParts);
+  const LowBitBlockKernels* const of_blocks = engine().low_bit_blocks;
+  const bool blocks = of_blocks && x.rows >= of_blocks->least_rows;
   for (int64_t i = 0; i < x.rows; i += kRowsAtOnce) {
     Rows some = x;
     some.data = static_cast<const uint8_t*>(x.data) + i * x.stride * (dtype_bits(x.dtype) / 8);
     some.rows = std::min(kRowsAtOnce, x.rows - i);
+    if (blocks) {
+      QZ_TRY(product_by_blocks(context, w, some, bias, accumulate, from_row(y, i), progress));
+      continue;
+    }
     const Form form = pairs ? pair_form(w, some) : float_form(w, some);
     QZ_TRY(ChunkedProduct(context, w, some.rows, form).run(bias, accumulate, from_row(y, i), progress));
   }
@@ -194,11 +201,17 @@ bool takes_bytes(const TiledWeights& w) {
 Status low_bit_product_bytes(const Context& context, const TiledWeights& w, const ByteRows& x, const float* bias,
                              bool accumulate, const MutableRows& y, Progress* progress) {
   assert(x.cols == w.cols && y.stride >= w.rows && takes_bytes(w));
+  const LowBitBlockKernels* const of_blocks = engine().low_bit_blocks;
+  const bool blocks = of_blocks && x.rows >= of_blocks->least_byte_rows;
   for (int64_t i = 0; i < x.rows; i += kRowsAtOnce) {
     ByteRows some = x;
     some.codes += i * x.cols;
     some.factors += i * x.factors_of_row;
     some.rows = std::min(kRowsAtOnce, x.rows - i);
+    if (blocks) {
+      QZ_TRY(product_by_blocks(context, w, some, bias, accumulate, from_row(y, i), progress));
+      continue;
+    }
     QZ_TRY(ChunkedProduct(context, w, some.rows, byte_form(w, some)).run(bias, accumulate, from_row(y, i), progress));
   }
   return {};

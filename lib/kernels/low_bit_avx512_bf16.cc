@@ -2,31 +2,17 @@
 // pair of x: products are exact, since codes less their middle are integers of up to 4 bits. float32 sums per group,
 // scaled once at its end.
 #if defined(__x86_64__)
-#include "kernels/low_bit_avx512.h"
-#include "kernels/low_bit_body.h"
+#include "kernels/low_bit_pairs.h"
 
 namespace qz {
 namespace {
 
 typedef Vectors::Words Words;
 typedef Vectors::Vec Vec;
-typedef uint16_t Halves __attribute__((vector_size(32)));
-
-// The table in bfloat16, with a period that lets the look-up ignore what stands above a code.
-inline QZ_INLINE __m512i table_of(const TileView& w) {
-  const auto bits = reinterpret_cast<Words>(Vectors::load(w.table));
-  const Halves half = __builtin_convertvector(bits >> 16, Halves);
-  return reinterpret_cast<__m512i>(__builtin_shufflevector(half, half, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
-                                                           15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
-                                                           30, 31));
-}
 
 template <int kBits, int kPair>
 inline QZ_INLINE __m512bh pair_of(const Words words[4], __m512i table) {
-  constexpr bool kSpread = kBits == 3 && kPair == 15;
-  constexpr BitPlace kPlace = kSpread ? BitPlace{3, 0} : bit_place(kBits, 2 * kPair, 0);
-  const auto places = reinterpret_cast<__m512i>(words[kPlace.line] >> kPlace.bit);
-  const __m512i v = _mm512_maskz_permutexvar_epi16(~__mmask32{0}, places, table);
+  const __m512i v = look_up_pairs(pair_places<kBits, kPair>(words), table);
   __m512bh pairs;
   __builtin_memcpy(&pairs, &v, sizeof pairs);
   return pairs;
@@ -46,7 +32,7 @@ template <int kBits, int kColumns>
 void product_pairs_of(const TileView& w, const uint32_t* x, const float* sums, float* out) {
   constexpr TileLayout kLayout = tile_layout(kBits);
   constexpr int kSets = sets_of_pairs(kColumns);
-  const __m512i table = table_of(w);
+  const __m512i table = pair_table(w.table);
   for (int64_t c = 0; c < kColumns; ++c) Vectors::store(out + c * kTileRows, Vec{});
   const uint32_t* line = w.lines;
   for (int64_t g = 0; g < w.groups; ++g) {
@@ -59,7 +45,7 @@ void product_pairs_of(const TileView& w, const uint32_t* x, const float* sums, f
     for (int64_t k = w.starts[g]; k < w.starts[g + 1]; k += kLayout.columns) {
       __builtin_prefetch(line + 128 * kLineWords);
       Words words[4];
-      load_unit<kBits, Vectors>(line, words);
+      load_pair_unit<kBits>(line, words);
       unrolled<0, kLayout.columns / 2>([&]<int kPair>() QZ_INLINE {
         const __m512bh pairs = pair_of<kBits, kPair>(words, table);
 #pragma GCC unroll 8

@@ -18,9 +18,15 @@ void make_columns(const TiledWeights& w, const Rows& x, int64_t first, int64_t c
 void make_pair_columns(const TiledWeights& w, const Rows& x, int64_t first, int64_t count, float* row,
                        uint32_t* columns, float* sums);
 // Rows [first, first + count) of x in 8 bits, as low_bit_kernels.h wants them: columns[place / 4][count],
-// factors[group][count], sums[group][count].
-void make_byte_columns(const TiledWeights& w, const ByteRows& x, int64_t first, int64_t count, uint32_t* columns,
-                       float* factors, int32_t* sums);
+// factors[group][count], sums[group][count]. row: room for places bytes.
+void make_byte_columns(const TiledWeights& w, const ByteRows& x, int64_t first, int64_t count, int8_t* row,
+                       uint32_t* columns, float* factors, int32_t* sums);
+// One row of it: places bytes, sums `columns` apart.
+void byte_row(const TiledWeights& w, const int8_t* codes, int8_t* out, int32_t* sums, int64_t columns);
+// The upper half of each float as a bfloat16, and in x what remains.
+void cut_part(float* x, int64_t n, uint16_t* part);
+// Of a row by places over every group, `columns` apart.
+void sums_of_groups(const TiledWeights& w, const float* row, int64_t columns, float* sums);
 // Row i of x in float32, by places.
 void row_by_places(const TiledWeights& w, const Rows& x, int64_t i, float* out);
 

@@ -1,0 +1,190 @@
+// AMX: weights become pairs of bfloat16 in the first-level cache, exact as codes less their middle are (or, of a table,
+// as three parts), and are multiplied 16 x 32 x 16 at a time with float32 sums per group, which are scaled while the
+// next products run.
+#if defined(__x86_64__)
+#include "kernels/low_bit_amx.h"
+
+#include "kernels/low_bit_pairs.h"
+
+namespace qz {
+namespace {
+
+typedef Vectors::Vec Vec;
+typedef Vectors::Words Words;
+
+constexpr int64_t kTile = 1024, kWeightBytes = 16 * kTile;  // of one run
+constexpr int64_t kAhead = 32;  // units between what is read and what is asked for
+
+// Bytes 2 * kPair and 2 * kPair + 1 less 128, which bfloat16 holds.
+template <int kPair>
+inline QZ_INLINE __m512i byte_pair(Words lane) {
+  typedef Vectors::Integers Integers;
+  const auto codes = reinterpret_cast<Integers>(lane ^ 0x80808080u);
+  const Vec even = __builtin_convertvector(codes << (24 - 16 * kPair) >> 24, Vec);
+  const Vec odd = __builtin_convertvector(codes << (16 - 16 * kPair) >> 24, Vec);
+  return reinterpret_cast<__m512i>(reinterpret_cast<Words>(even) >> 16 |
+                                   (reinterpret_cast<Words>(odd) & 0xFFFF0000u));
+}
+
+// `places` of a step (whole units) as pairs: [parts][16 pairs][16 rows].
+template <int kBits, int kParts>
+inline QZ_INLINE void expand_step(const uint32_t* lines, int64_t places, const __m512i* tables, int64_t part_bytes,
+                                  uint8_t* to) {
+  constexpr TileLayout kLayout = tile_layout(kBits);
+  constexpr int kPairs = kLayout.columns / 2;
+#pragma GCC unroll 8
+  for (int64_t k = 0; k < kPairPlaces; k += kLayout.columns, lines += kLayout.lines * kLineWords, to += kPairs * 64) {
+    if (k >= places) {  // must be finite, since zeros of x meet it
+#pragma GCC unroll 3
+      for (int p = 0; p < kParts; ++p) {
+        for (int i = 0; i < kPairs; ++i) _mm512_store_si512(to + p * part_bytes + i * 64, _mm512_setzero_si512());
+      }
+      continue;
+    }
+    __builtin_prefetch(lines + kAhead * kLineWords);
+    if constexpr (kBits == 8) {
+      const Words lane = Vectors::load_words(lines);
+      _mm512_store_si512(to, byte_pair<0>(lane));
+      _mm512_store_si512(to + 64, byte_pair<1>(lane));
+    } else {
+      Words words[4];
+      load_pair_unit<kBits>(lines, words);
+      unrolled<0, kPairs>([&]<int kPair>() QZ_INLINE {
+        const __m512i at = pair_places<kBits, kPair>(words);
+#pragma GCC unroll 3
+        for (int p = 0; p < kParts; ++p)
+          _mm512_store_si512(to + p * part_bytes + kPair * 64, look_up_pairs(at, tables[p]));
+      });
+    }
+  }
+}
+
+// Scales and offsets of a group, of four tiles.
+struct Scaling {
+  Vec scale[kBlockTiles], offset[kBlockTiles];
+};
+
+// Sums of a block that are still to be scaled and added to out.
+struct Pending {
+  const float* sums = nullptr;  // [4][16][16]
+  const float* x_sums = nullptr;
+  const Scaling* scaling = nullptr;
+  float* out = nullptr;
+  int64_t row = 0, rows = 0;
+};
+
+template <bool kOffsets>
+inline QZ_INLINE void scale_rows(Pending* p, int64_t count) {
+  const int64_t last = p->row + count < p->rows ? p->row + count : p->rows;
+  for (int64_t r = p->row; r < last; ++r) {
+#pragma GCC unroll 4
+    for (int64_t t = 0; t < kBlockTiles; ++t) {
+      Vec sum = Vectors::load(p->sums + t * 256 + r * 16);
+      if constexpr (kOffsets) sum -= p->scaling->offset[t] * p->x_sums[r];
+      float* to = p->out + r * kBlockColumns + t * kTileRows;
+      Vectors::store(to, Vectors::fma(p->scaling->scale[t], sum, Vectors::load(to)));
+    }
+  }
+  p->row = last;
+}
+
+template <int kBits, int kParts, bool kOffsets>
+void product_of(const TileView* w, const BlockedRows& x, void* scratch, float* out) {
+  constexpr TileLayout kLayout = tile_layout(kBits);
+  constexpr int64_t kMostSteps = kParts == 1 ? 4 : 1, kStepBytes = kBlockTiles * kParts * kTile;
+  auto* const weights = static_cast<uint8_t*>(scratch);
+  auto* const sums = weights + 2 * kWeightBytes;
+  alignas(64) Scaling scaling[2];
+  __m512i tables[kParts];
+  if constexpr (kParts == 1) {
+    tables[0] = kBits == 8 ? _mm512_setzero_si512() : pair_table(w[0].table);
+  } else {
+    Vec rest = Vectors::load(w[0].table);
+    for (int p = 0; p < kParts; ++p) {
+      alignas(64) float part[16];
+      Vectors::store(part, reinterpret_cast<Vec>(reinterpret_cast<Words>(rest) & 0xFFFF0000u));
+      tables[p] = pair_table(part);
+      rest -= Vectors::load(part);
+    }
+  }
+  const TileView& first = w[0];
+  const int64_t block_bytes = x.steps * x.parts * x.rows * 64, tile_bytes = x.rows * 64;
+  // Weights of a run: [steps][parts][4 tiles]. One step of one tile.
+  const auto expand = [&](const Run& run, int64_t job, uint8_t* to) QZ_INLINE {
+    const int64_t step = job / kBlockTiles, t = job % kBlockTiles, place = run.place + step * kPairPlaces;
+    const int64_t places = first.starts[run.group + 1] - place;
+    const uint32_t* lines = w[t].lines + place / kLayout.columns * (kLayout.lines * kLineWords);
+    expand_step<kBits, kParts>(lines, places, tables, kBlockTiles * kTile, to + step * kStepBytes + t * kTile);
+  };
+  for (int64_t i = 0; i < x.count * x.rows * kBlockColumns; i += 16) Vectors::store(out + i, Vec{});
+  const Tiles tiles(x.rows);
+  Run run = run_at(first, 0, 0, 0, kPairPlaces, kMostSteps);
+  int64_t turn = 0;
+  for (int64_t job = 0; job < run.steps * kBlockTiles; ++job) expand(run, job, weights);
+  keep_order();
+  Pending pending;
+  int64_t unit = 0;
+  while (run.steps > 0) {
+    const Run next = run_after(first, run, kPairPlaces, kMostSteps);
+    const int64_t jobs = next.steps * kBlockTiles;
+    int64_t quads = 0;  // of four products, for one block
+    for (int64_t a = 0; a < x.parts; ++a) quads += run.steps * (kParts < 3 - a ? kParts : 3 - a);
+    const int64_t rows_a_quad = (x.rows + quads - 1) / quads, jobs_a_quad = (jobs + quads * x.count - 1) / (quads * x.count);
+    const uint8_t* const here = weights + (turn & 1) * kWeightBytes;
+    uint8_t* const there = weights + (~turn & 1) * kWeightBytes;
+    Scaling& scales = scaling[turn & 1];
+    for (int64_t t = 0; t < kBlockTiles; ++t) {
+      scales.scale[t] = Vectors::as_f32(w[t].scales, first.scale_type, run.group * kTileRows);
+      if constexpr (kOffsets) scales.offset[t] = Vectors::as_f32(w[t].offsets, first.offset_type, run.group * kTileRows);
+    }
+    int64_t job = 0;
+    for (int64_t block = 0; block < x.count; ++block, ++unit) {
+      const uint8_t* xs = x.blocks + block * block_bytes + run.step * x.parts * tile_bytes;
+      clear_sums();
+      for (int64_t step = 0; step < run.steps; ++step) {
+        for (int64_t a = 0; a < x.parts; ++a, xs += tile_bytes) {
+          for (int64_t b = 0; b < kParts && (kParts == 1 || a + b < 3); ++b) {
+            const uint8_t* four = here + step * kStepBytes + b * kBlockTiles * kTile;
+            QZ_FOUR_PRODUCTS("tdpbf16ps", xs, four);
+            scale_rows<kOffsets>(&pending, rows_a_quad);
+            for (int64_t j = 0; j < jobs_a_quad && job < jobs; ++j) expand(next, job++, there);
+          }
+        }
+      }
+      scale_rows<kOffsets>(&pending, x.rows);
+      uint8_t* to = sums + (unit & 1) * 4 * kTile;
+      store_sums(to);
+      pending = {static_cast<const float*>(static_cast<const void*>(to)),
+                 kOffsets ? static_cast<const float*>(x.sums) + (block * first.groups + run.group) * x.rows : nullptr,
+                 &scales,
+                 out + block * x.rows * kBlockColumns,
+                 0,
+                 x.rows};
+    }
+    keep_order();
+    run = next;
+    ++turn;
+  }
+  scale_rows<kOffsets>(&pending, x.rows);
+}
+
+template <int kBits, int kParts>
+void product_any(const TileView* w, const BlockedRows& x, void* scratch, float* out) {
+  if (w[0].offsets) return product_of<kBits, kParts, true>(w, x, scratch, out);
+  product_of<kBits, kParts, false>(w, x, scratch, out);
+}
+
+}  // namespace
+
+// For engines.cc's row, of which this is one part.
+void low_bit_product_amx(const TileView* w, const BlockedRows& x, void* scratch, float* out);
+void low_bit_product_amx(const TileView* w, const BlockedRows& x, void* scratch, float* out) {
+  if (w[0].bits == 2) return product_any<2, 1>(w, x, scratch, out);
+  if (w[0].bits == 3) return product_any<3, 1>(w, x, scratch, out);
+  if (w[0].bits == 8) return product_any<8, 1>(w, x, scratch, out);
+  if (w[0].linear) return product_any<4, 1>(w, x, scratch, out);
+  product_any<4, 3>(w, x, scratch, out);
+}
+
+}  // namespace qz
+#endif
