@@ -119,6 +119,18 @@ Status gemm_tn(const Context& context, const std::vector<LeftFactor>& left, Matr
   return run_products(context, products, progress);
 }
 
+Status gemm_nt(const Context& context, MatrixView a, MatrixView b, float scale, bool lower_only, float* c,
+               int64_t c_stride, Progress* progress) {
+  assert(a.cols == b.cols && c_stride >= b.rows);
+  Product product;
+  product.a = {Factor::Layout::kAcross, a.data, a.stride, nullptr};
+  product.b = {Factor::Layout::kAcross, b.data, b.stride, nullptr};
+  product.m = a.rows, product.n = b.rows, product.k = a.cols;
+  product.alpha = scale, product.lower_only = lower_only;
+  product.c = c, product.c_stride = c_stride, product.products = context.products;
+  return run_product(context, product, progress);
+}
+
 Status gemm_nn(const Context& context, MatrixView a, MatrixView b, float scale, float* c, int64_t c_stride,
                Progress* progress) {
   assert(a.cols == b.rows && c_stride >= b.cols);

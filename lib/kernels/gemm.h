@@ -49,6 +49,10 @@ Status gemm_tn(const Context& context, const std::vector<LeftFactor>& left, Matr
 Status gemm_nn(const Context& context, MatrixView a, MatrixView b, float scale, float* c, int64_t c_stride,
                Progress* progress = nullptr);
 
+// c[i][j] += scale * sum_k a[i][k] * b[j][k]. lower_only: as of gemm_tn.
+Status gemm_nt(const Context& context, MatrixView a, MatrixView b, float scale, bool lower_only, float* c,
+               int64_t c_stride, Progress* progress = nullptr);
+
 // Name of the instruction set in use (engines.h): "avx512_amx", "ref".
 const char* gemm_engine();
 // That name, and of each better one why it is not in use, in words.

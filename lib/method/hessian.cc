@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "base/checked.h"
-#include "method/lapack.h"
+#include "method/cholesky.h"
 
 namespace qz {
 namespace {
@@ -27,19 +27,26 @@ double typical_mean(const std::vector<float>& diag) {
   return sum / static_cast<double>(diag.size());
 }
 
+constexpr int64_t kRows = 64;  // of one task
+
+template <class F>
+Status for_row_blocks(const Context& context, int64_t rows, const F& f) {
+  return parallel_for(context, static_cast<uint32_t>(ceil_div(rows, kRows)), [&](uint32_t task, uint32_t) {
+    for (int64_t r = task * kRows; r < std::min<int64_t>(rows, task * kRows + kRows); r++) f(r);
+    return Status();
+  });
+}
+
 // Factors h + damp*mean into `lower`, in factor order. false: not positive definite.
-bool try_factor(const HessianFactor& f, double add, Matrix* lower) {
-  const int64_t n = f.cols;
-  for (int64_t i = 0; i < n; i++) {
+Result<bool> try_factor(const Context& context, const HessianFactor& f, double add, Matrix* lower) {
+  QZ_TRY(for_row_blocks(context, f.cols, [&](int64_t i) {
     const float* src = f.h.row(f.order[static_cast<size_t>(i)]);
     float* dst = lower->row(i);
     for (int64_t j = 0; j <= i; j++) dst[j] = src[f.order[static_cast<size_t>(j)]];
     dst[i] += static_cast<float>(add);
-  }
-  if (!cholesky(n, lower->data())) return false;
-  for (int64_t i = 0; i < n; i++)
-    if (!std::isfinite(lower->row(i)[i]) || lower->row(i)[i] <= 0) return false;
-  return true;
+  }));
+  QZ_ASSIGN(const int64_t done, cholesky(context, f.cols, lower->data()));
+  return done == f.cols;
 }
 
 }  // namespace
@@ -79,20 +86,18 @@ Result<HessianFactor> factor_hessian(const Context& context, const StageStats& s
 
   f.h = Matrix(n, n);
   f.diag.resize(static_cast<size_t>(n));
-  QZ_TRY(parallel_for(context, static_cast<uint32_t>(ceil_div(n, 64)), [&](uint32_t task, uint32_t) {
-    for (int64_t i = task * 64; i < std::min<int64_t>(n, task * 64 + 64); i++) {
-      const float* src = stats.h.row(f.natural[static_cast<size_t>(i)]);
-      float* dst = f.h.row(i);
-      for (int64_t j = 0; j < n; j++) dst[j] = src[f.natural[static_cast<size_t>(j)]] * inv;
-      f.diag[static_cast<size_t>(i)] = dst[i];
-    }
-    return Status();
+  QZ_TRY(for_row_blocks(context, n, [&](int64_t i) {
+    const float* src = stats.h.row(f.natural[static_cast<size_t>(i)]);
+    float* dst = f.h.row(i);
+    for (int64_t j = 0; j < n; j++) dst[j] = src[f.natural[static_cast<size_t>(j)]] * inv;
+    f.diag[static_cast<size_t>(i)] = dst[i];
   }));
 
   // A dead column has a zero row and column: damping alone makes it a column of its own.
   f.lower = Matrix(n, n);
   for (f.damp = options.damp;; f.damp_steps++) {
-    if (try_factor(f, f.damp * mean, &f.lower)) break;
+    QZ_ASSIGN(const bool definite, try_factor(context, f, f.damp * mean, &f.lower));
+    if (definite) break;
     if (f.damp >= kMaxDamp)
       return error(Code::kNumeric,
                    "the Hessian of %lld columns from %lld tokens is not positive definite, even with damping %g of its "
@@ -108,21 +113,15 @@ Result<HessianFactor> factor_hessian(const Context& context, const StageStats& s
 }
 
 Status solve_rows(const Context& context, const HessianFactor& factor, Matrix* y, Progress* progress) {
-  constexpr int64_t kRows = 64;
   const int64_t n = factor.cols;
-  return parallel_for(
-      context, static_cast<uint32_t>(ceil_div(y->rows(), kRows)),
-      [&](uint32_t task, uint32_t) {
-        const int64_t r0 = task * kRows, rows = std::min(kRows, y->rows() - r0);
-        Matrix b(rows, n);  // factor order
-        for (int64_t r = 0; r < rows; r++)
-          for (int64_t j = 0; j < n; j++) b.row(r)[j] = y->row(r0 + r)[factor.order[static_cast<size_t>(j)]];
-        const bool solved = cholesky_solve(n, factor.lower.data(), rows, b.data());
-        for (int64_t r = 0; r < rows; r++)
-          for (int64_t j = 0; j < n; j++) y->row(r0 + r)[factor.order[static_cast<size_t>(j)]] = b.row(r)[j];
-        return solved ? Status() : error(Code::kInternal, "spotrs refuses its arguments");
-      },
-      progress);
+  Matrix b(y->rows(), n);  // factor order
+  QZ_TRY(for_row_blocks(context, y->rows(), [&](int64_t r) {
+    for (int64_t j = 0; j < n; j++) b.row(r)[j] = y->row(r)[factor.order[static_cast<size_t>(j)]];
+  }));
+  QZ_TRY(cholesky_solve(context, n, factor.lower.data(), b.rows(), b.data(), progress));
+  return for_row_blocks(context, y->rows(), [&](int64_t r) {
+    for (int64_t j = 0; j < n; j++) y->row(r)[factor.order[static_cast<size_t>(j)]] = b.row(r)[j];
+  });
 }
 
 }  // namespace qz

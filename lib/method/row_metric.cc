@@ -5,12 +5,12 @@
 #include <numeric>
 
 #include "base/checked.h"
-#include "method/lapack.h"
+#include "method/cholesky.h"
 
 namespace qz {
 namespace {
 
-Status make_chain(MatrixView g, int64_t first, int64_t rows, double add, RowMetric::Chain* chain) {
+Status make_chain(const Context& context, MatrixView g, int64_t first, int64_t rows, double add, RowMetric::Chain* chain) {
   chain->rows = rows;
   chain->order.resize(static_cast<size_t>(rows));
   std::iota(chain->order.begin(), chain->order.end(), static_cast<int32_t>(first));
@@ -27,7 +27,8 @@ Status make_chain(MatrixView g, int64_t first, int64_t rows, double add, RowMetr
     }
     for (int64_t r = 0; r < rows; r++)
       for (int64_t s = 0; s < rows; s++) chain->weight.row(r)[s] = lower.row(r)[s] / lower.row(r)[r];
-    if (cholesky(rows, lower.data())) break;
+    QZ_ASSIGN(const int64_t done, cholesky(context, rows, lower.data()));
+    if (done == rows) break;
     if (attempt == 6)
       return error(Code::kNumeric, "the output metric of rows %lld to %lld is not positive definite",
                    static_cast<long long>(first), static_cast<long long>(first + rows));
@@ -53,7 +54,7 @@ Result<RowMetric> make_row_metric(const Context& context, MatrixView g, double r
   metric.chains.resize(static_cast<size_t>(ceil_div(g.rows, g.cols)));
   QZ_TRY(parallel_for(context, static_cast<uint32_t>(metric.chains.size()), [&](uint32_t i, uint32_t) {
     const int64_t first = i * g.cols;
-    return make_chain(g, first, std::min(g.cols, g.rows - first), add, &metric.chains[i]);
+    return make_chain(context, g, first, std::min(g.cols, g.rows - first), add, &metric.chains[i]);
   }));
   return metric;
 }

@@ -35,6 +35,7 @@ class OneExpert {
       : job_(job), expert_(expert), progress_(progress) {}
 
   Status load() {
+    const Clock::Timed reading(job_.clock, Phase::kRead);
     QZ_ASSIGN(original_, load_expert(job_.model, job_.current.layer, expert_));
     current_ = original_;
     return {};
@@ -72,7 +73,12 @@ class OneExpert {
     if (modules.empty()) return {};
     std::unique_ptr<StageSolver> solver;
     if (calibrates) {
-      QZ_ASSIGN(StageStats stats, job_.streams.collect_rows(job_.model.context(), *rows_, cols, produce, progress_));
+      const Clock::Timed summing(job_.clock, Phase::kHessian);
+      const auto timed = [&](const int64_t* row, int64_t count, bool plain, float* out) {
+        const Clock::Timed running(job_.clock, Phase::kForward);
+        return produce(row, count, plain, out);
+      };
+      QZ_ASSIGN(StageStats stats, job_.streams.collect_rows(job_.model.context(), *rows_, cols, timed, progress_));
       solver = std::make_unique<StageSolver>(job_.model.context(), std::move(stats));
     }
     for (const size_t i : modules) {

@@ -7,12 +7,14 @@
 #include <vector>
 
 #include "model/experts.h"
+#include "run/clock.h"
 #include "run/solve.h"
 #include "run/streams.h"
 
 namespace qz {
 
 struct ExpertsJob {
+  Clock* const clock;
   const Model& model;
   const Streams& streams;
   const Block& current;   // routers and shared layers of the model as quantized so far,

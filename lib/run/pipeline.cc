@@ -56,7 +56,12 @@ class Run {
   Status mixture(Block* current, const Block& original, const Matrix& x, const Matrix& x_original);
   Status keep(size_t module, ModuleResult result);
   void at(const char* phase, int64_t layer, double part);
+  Result<Matrix> load_weight(size_t module) {
+    const Clock::Timed reading(&clock_, Phase::kRead);
+    return model_.load_weight(module);
+  }
 
+  Clock clock_;
   const Probe* const probe_;  // null: modules are solved
   const Plan& plan_;
   const Model& model_;
@@ -153,6 +158,7 @@ void Run::note(std::string event) {
 }
 
 Status Run::keep(size_t module, ModuleResult result) {
+  const Clock::Timed writing(&clock_, Phase::kWrite);
   if (!result.event.empty()) note(std::move(result.event));
   report_.modules.push_back(std::move(result.report));
   if (writer_) return writer_->write_matrix(module, *result.q);
@@ -161,6 +167,7 @@ Status Run::keep(size_t module, ModuleResult result) {
 }
 
 Status Run::solve(size_t module, const Matrix& weight, StageSolver* stage, Linear* replace, int64_t routed) {
+  const Clock::Timed solving(&clock_, Phase::kSolve);
   release_unused();
   if (options_.progress) {
     options_.progress->info.phase = "solve";
@@ -187,7 +194,7 @@ Status Run::solve(size_t module, const Matrix& weight, StageSolver* stage, Linea
 Status Run::round(size_t module) {
   if (modules_[module].method == Method::kKeep) return {};
   at("solve", std::max<int64_t>(0, model_.modules()[module].layer), 0);
-  QZ_ASSIGN(const Matrix weight, model_.load_weight(module));
+  QZ_ASSIGN(const Matrix weight, load_weight(module));
   model_.will_need(module + 1, module + 2);
   return solve(module, weight, nullptr, nullptr);
 }
@@ -216,7 +223,12 @@ Status Run::stage(Block* current, const Block& original, const std::vector<Role>
   if (options_.progress) options_.progress->info.phase = "calibrate";
   std::unique_ptr<StageSolver> solver;
   if (needs_stats) {
-    QZ_ASSIGN(StageStats stats, streams_->collect(fast_.context(), cols, residual, produce, options_.progress));
+    const Clock::Timed summing(&clock_, Phase::kHessian);
+    const auto timed = [&](const Chunk& chunk, bool plain, float* x) {
+      const Clock::Timed running(&clock_, Phase::kForward);
+      return produce(chunk, plain, x);
+    };
+    QZ_ASSIGN(StageStats stats, streams_->collect(fast_.context(), cols, residual, timed, options_.progress));
     solver = std::make_unique<StageSolver>(context_, std::move(stats));
   }
   for (const Role role : roles) {
@@ -228,6 +240,7 @@ Status Run::stage(Block* current, const Block& original, const std::vector<Role>
 }
 
 Status Run::transform(Block* block) {
+  const Clock::Timed solving(&clock_, Phase::kSolve);
   at("scale", block->layer, 0);
   const TransformJob job = {model_, fast_, modules_, *format_, rope_, streams_->chunks(), streams_->quantized()};
   QZ_ASSIGN(Rescaled done, transform_block(job, block, options_.progress));
@@ -246,7 +259,11 @@ Status Run::transform(Block* block) {
 }
 
 Status Run::block(int64_t layer) {
-  QZ_ASSIGN(Block original, load_block(model_, layer, Experts::kOnDemand));
+  const auto read = [&] {
+    const Clock::Timed reading(&clock_, Phase::kRead);
+    return load_block(model_, layer, Experts::kOnDemand);
+  };
+  QZ_ASSIGN(Block original, read());
   // Experts are read one by one, and together may be more than the system keeps.
   if (model_.config().moe.experts == 0) {
     const auto [first, end] = model_.block_modules(layer + 1);
@@ -384,7 +401,8 @@ Status Run::mixture(Block* current, const Block& original, const Matrix& x, cons
       }
   }
   at("calibrate", layer, 0.6);
-  const ExpertsJob job = {fast_,
+  const ExpertsJob job = {&clock_,
+                          fast_,
                           *streams_,
                           *current,
                           original,
@@ -409,25 +427,29 @@ Status Run::head() {
   std::unique_ptr<StageSolver> solver;
   if (modules_[i].measures()) {
     QZ_ASSIGN(const Ends ends, Ends::load(model_));
-    QZ_ASSIGN(StageStats stats, streams_->collect(
-                                    fast_.context(), model_.modules()[i].cols, false,
-                                    [&](const Chunk& c, bool plain, float* x) {
-                                      Matrix& r = plain ? streams_->original() : streams_->quantized();
-                                      return ends.head_input(fast_,
-                                                             {r.row(c.row), c.sequences.rows(), r.cols(), r.cols()}, x);
-                                    },
-                                    options_.progress));
+    const Clock::Timed summing(&clock_, Phase::kHessian);
+    const auto produce = [&](const Chunk& c, bool plain, float* x) {
+      const Clock::Timed running(&clock_, Phase::kForward);
+      Matrix& r = plain ? streams_->original() : streams_->quantized();
+      return ends.head_input(fast_, {r.row(c.row), c.sequences.rows(), r.cols(), r.cols()}, x);
+    };
+    QZ_ASSIGN(StageStats stats, streams_->collect(fast_.context(), model_.modules()[i].cols, false, produce,
+                                                  options_.progress));
     solver = std::make_unique<StageSolver>(context_, std::move(stats));
   }
-  QZ_ASSIGN(const Matrix weight, model_.load_weight(i));
+  QZ_ASSIGN(const Matrix weight, load_weight(i));
   return solve(i, weight, solver.get(), nullptr);
 }
 
 Result<ModelPtr> Run::finish(const PeakWatch& watch) {
+  const Clock::Timed writing(&clock_, Phase::kWrite);
   release_unused();
   at("write", model_.config().layers, 0);
   if (options_.progress) options_.progress->info.module = "";
-  const auto report = [&] { return report_to_json(watch.complete(&report_)); };  // late: copying may take the most
+  const auto report = [&] {  // late: copying may take the most
+    report_.seconds = clock_.so_far();
+    return report_to_json(watch.complete(&report_));
+  };
   if (!writer_)
     return Model::with_matrices(plan_.model(), std::move(matrices_), format_->id,
                                 std::make_shared<const Json>(report()), std::move(changed_));
@@ -443,6 +465,7 @@ Status Run::calibrate() {
     QZ_TRY(options_.progress->force());
   }
   if (!calibrates_) return without_calibration();
+  const Clock::Timed running(&clock_, Phase::kForward);
   if (!probe_) QZ_TRY(others());
   QZ_ASSIGN(Streams streams, Streams::create(model_, *calibration_, two_));
   if (streams.cut_sequences() > 0)
@@ -454,8 +477,11 @@ Status Run::calibrate() {
     for (int64_t i = 0; i < c.sequences.count(); i++) longest = std::max(longest, c.sequences.length(i));
   rope_ = make_rope_table(model_.config(), longest);
   streams_ = std::make_unique<Streams>(std::move(streams));
-  QZ_ASSIGN(metrics_,
-            measure_metrics(fast_, *calibration_, modules_, options_.seed, &report_.events, options_.progress));
+  {
+    const Clock::Timed measuring(&clock_, Phase::kGradients);
+    QZ_ASSIGN(metrics_,
+              measure_metrics(fast_, *calibration_, modules_, options_.seed, &report_.events, options_.progress));
+  }
   for (int64_t layer = 0; layer < model_.config().layers; layer++) {
     QZ_TRY(block(layer).with_prefix("layer " + std::to_string(layer)));
     if (options_.progress) QZ_TRY(options_.progress->force());

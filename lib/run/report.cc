@@ -67,6 +67,8 @@ Json report_to_json(const RunReport& report) {
                        {"bytes_before", m.bytes_before},
                        {"bytes_after", m.bytes_after},
                        {"sha256", m.sha256}});
+  Json seconds = {{"total", number(report.seconds.total)}, {"cpu", number(report.seconds.cpu)}};
+  for (size_t i = 0; i < kPhaseNames.size(); i++) seconds[kPhaseNames[i]] = number(report.seconds.phases[i]);
   Json changed = Json::array();
   for (const ChangedVector& c : report.changed) changed.push_back({{"name", c.name}, {"sha256", c.sha256}});
   return {{"producer", "libqz"},
@@ -78,6 +80,7 @@ Json report_to_json(const RunReport& report) {
             {"sha256", report.calibration_hash}}},
           {"events", report.events},
           {"memory", {{"estimated", bytes(report.memory.estimated)}, {"measured", bytes(report.memory.measured)}}},
+          {"seconds", std::move(seconds)},
           {"changed", std::move(changed)},
           {"modules", std::move(modules)}};
 }
@@ -99,6 +102,12 @@ Result<RunReport> report_from_json(const Json& json) {
     const Reader m{json["memory"]};
     report.memory.estimated = static_cast<uint64_t>(std::max<int64_t>(0, m.integer("estimated")));
     report.memory.measured = static_cast<uint64_t>(std::max<int64_t>(0, m.integer("measured")));
+  }
+  if (json.contains("seconds") && json["seconds"].is_object()) {
+    const Reader s{json["seconds"]};
+    const auto known = [&](const char* key) { return std::max(0.0, s.real(key)); };  // NaN becomes 0
+    report.seconds.total = known("total"), report.seconds.cpu = known("cpu");
+    for (size_t i = 0; i < kPhaseNames.size(); i++) report.seconds.phases[i] = known(kPhaseNames[i]);
   }
   if (json.contains("events") && json["events"].is_array())
     for (const Json& e : json["events"])

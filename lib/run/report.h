@@ -6,6 +6,7 @@
 #include "base/json_fwd.h"
 #include "method/options.h"
 #include "packed/scheme.h"
+#include "run/clock.h"
 #include "transform/options.h"
 
 namespace qz {
@@ -45,6 +46,7 @@ struct RunReport {
   std::vector<ChangedVector> changed;
   std::vector<std::string> events;  // fallbacks and warnings, in words
   PeakMemory memory;
+  RunSeconds seconds;  // until the report was written; total 0: not known
 };
 
 // NaN becomes null and back.

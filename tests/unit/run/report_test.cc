@@ -35,6 +35,9 @@ TEST(Report, ComesBack) {
   m.bytes_after = 17;
   m.sha256 = "ff00";
   report.modules = {m};
+  report.seconds.total = 8;
+  report.seconds.cpu = 12.5;
+  report.seconds.phases = {0.5, 2, 0, 3, 1.25, 1};
   const auto back = report_from_json(Json::parse(dump_json(report_to_json(report))));
   ASSERT_TRUE(back.ok()) << back.status().text();
   EXPECT_EQ(back->format, "gptq");
@@ -42,6 +45,9 @@ TEST(Report, ComesBack) {
   EXPECT_EQ(back->calibration_tokens, 7000);
   EXPECT_EQ(back->calibration_hash, "abc");
   EXPECT_EQ(back->events, report.events);
+  EXPECT_EQ(back->seconds.total, 8);
+  EXPECT_EQ(back->seconds.cpu, 12.5);
+  EXPECT_EQ(back->seconds.phases, report.seconds.phases);
   ASSERT_EQ(back->modules.size(), 1u);
   const ModuleReport& b = back->modules[0];
   EXPECT_EQ(b.name, m.name);

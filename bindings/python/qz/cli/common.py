@@ -128,5 +128,11 @@ def memory_words(memory: dict[str, Any]) -> str:
     return f"{megabytes(measured) if measured else 'not'} measured, {megabytes(estimated) if estimated else 'not'} estimated"
 
 
+def seconds_words(seconds: dict[str, Any]) -> str:
+    """Of a report's "seconds": what the parts of a run took."""
+    parts = [f"{name} {took:.1f}" for name, took in seconds.items() if name not in {"total", "cpu"} and took]
+    return ", ".join(parts) + f" s; {seconds['cpu']:.1f} CPU seconds in all"
+
+
 def group_words(group: int) -> str:
     return {-1: "row", -2: "tensor", 0: "-"}.get(group, str(group))

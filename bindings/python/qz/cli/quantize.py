@@ -21,7 +21,7 @@ from ..model import Model
 from ..names import BLOCKS, FORMATS, METHODS, TRANSFORMS
 from ..plan import Plan, Rule
 from ..presets import PRESETS
-from .common import Common, megabytes, memory_words, pairs, with_common
+from .common import Common, megabytes, memory_words, pairs, seconds_words, with_common
 from .estimate import items_table
 from .words import Group, Size, Strength, gptq_options, parse_rule, preset, scheme_from
 
@@ -123,7 +123,9 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
     summary["format"] = made.info.format
     summary["calibration"] = None if calibration is None else {"sequences": len(calibration), "tokens": calibration.tokens, "seed": seed}
     summary["seconds"] = time.monotonic() - started
-    summary["memory"] = memory = made.report_json()["memory"]
+    document = made.report_json()
+    summary["run_seconds"] = document["seconds"]
+    summary["memory"] = memory = document["memory"]
     memory["measured"] = memory["measured"] or monitor.host_peak  # by samples where the calibration took more than the run
     summary["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     common.emit({"command": "quantize", **summary, "module_reports": [asdict(r) for r in made.report]},
@@ -225,6 +227,7 @@ def _show(console: Console, s: dict[str, Any]) -> None:
     if s["calibration"]:
         rows.append(("calibration", f"{s['calibration']['sequences']} sequences, {s['calibration']['tokens']} tokens"))
     rows += [("fallbacks", ", ".join(s["fallbacks"]) or "none"), ("time", f"{s['seconds']:.1f} s"),
+             ("of which", seconds_words(s["run_seconds"])),
              ("peak memory", memory_words(s["memory"])),
              ("written", f"{s['out']} ({s['format']})")]
     console.print(pairs(rows))

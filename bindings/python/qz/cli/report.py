@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ..model import Model
 from ..report import ModuleReport
-from .common import Common, group_words, memory_words, with_common
+from .common import Common, group_words, memory_words, seconds_words, with_common
 
 
 @click.command(short_help="What quantization did to each module.")
@@ -20,10 +20,10 @@ def report(common: Common, directory: str) -> None:
     """Shows the report that lies in a quantized DIRECTORY: methods, errors, damping, time, peak memory as estimated and as measured."""
     model = Model.open(directory, context=common.context)
     document, modules = model.report_json(), model.report
-    common.emit({"command": "report", "directory": directory, "report": document}, lambda console: _show(console, modules, document.get("memory")))
+    common.emit({"command": "report", "directory": directory, "report": document}, lambda console: _show(console, modules, document))
 
 
-def _show(console: Console, modules: list[ModuleReport], memory: Optional[dict[str, Any]]) -> None:
+def _show(console: Console, modules: list[ModuleReport], document: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("module", no_wrap=True)
     for title in ("method", "bits", "group", "output error", "of RTN", "damp", "drift", "residual", "s"):
@@ -34,6 +34,9 @@ def _show(console: Console, modules: list[ModuleReport], memory: Optional[dict[s
                       group_words(r.group), _number(r.output_error, ".3g"), _number(ratio, ".2f"), _number(r.damp, ".2g"),
                       _number(r.drift, ".2g"), _number(r.residual, ".2g"), _number(r.seconds, ".2f"))
     console.print(table)
+    seconds, memory = document.get("seconds"), document.get("memory")
+    if seconds and seconds["total"]:
+        console.print(f"time: {seconds['total']:.1f} s: {seconds_words(seconds)}")
     if memory and memory["estimated"]:
         console.print(f"peak memory: {memory_words(memory)}")
 
