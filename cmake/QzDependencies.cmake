@@ -5,7 +5,7 @@ find_package(nlohmann_json 3.9 REQUIRED)
 
 find_library(QZ_ZSTD NAMES libzstd.a REQUIRED)
 find_library(QZ_MD NAMES libmd.a REQUIRED)                              # SHA-256
-find_library(QZ_OPENBLAS NAMES libopenblas.a PATH_SUFFIXES openblas-serial REQUIRED) # LAPACK spotrf and friends, one thread
+find_library(QZ_OPENBLAS NAMES libopenblas.a PATH_SUFFIXES openblas-serial REQUIRED) # for tests and benchmarks only: what our own factorization and products are compared with
 
 add_library(qz_zstd INTERFACE)
 target_link_libraries(qz_zstd INTERFACE ${QZ_ZSTD})

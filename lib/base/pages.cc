@@ -17,7 +17,7 @@
 namespace qz {
 namespace {
 
-constexpr size_t kHugeFrom = size_t{4} << 20;  // smaller arrays would lose too much to whole large pages
+constexpr size_t kHugeFrom = size_t{2} << 20;  // a whole large page
 
 // 4 KiB on x86; on Arm the system was built for 4, 16 or 64 KiB.
 size_t page_size() {

@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4), from libmd.
+// SHA-256 (FIPS 180-4), from libmd, with the instructions for it where the CPU has them.
 #pragma once
 #include <cstddef>
 #include <memory>

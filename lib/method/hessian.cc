@@ -5,8 +5,8 @@
 #include <cstring>
 #include <numeric>
 
-#include "base/checked.h"
 #include "method/cholesky.h"
+#include "method/rows.h"
 
 namespace qz {
 namespace {
@@ -27,19 +27,9 @@ double typical_mean(const std::vector<float>& diag) {
   return sum / static_cast<double>(diag.size());
 }
 
-constexpr int64_t kRows = 64;  // of one task
-
-template <class F>
-Status for_row_blocks(const Context& context, int64_t rows, const F& f) {
-  return parallel_for(context, static_cast<uint32_t>(ceil_div(rows, kRows)), [&](uint32_t task, uint32_t) {
-    for (int64_t r = task * kRows; r < std::min<int64_t>(rows, task * kRows + kRows); r++) f(r);
-    return Status();
-  });
-}
-
 // Factors h + damp*mean into `lower`, in factor order. false: not positive definite.
 Result<bool> try_factor(const Context& context, const HessianFactor& f, double add, Matrix* lower) {
-  QZ_TRY(for_row_blocks(context, f.cols, [&](int64_t i) {
+  QZ_TRY(for_each_row(context, f.cols, [&](int64_t i) {
     const float* src = f.h.row(f.order[static_cast<size_t>(i)]);
     float* dst = lower->row(i);
     for (int64_t j = 0; j <= i; j++) dst[j] = src[f.order[static_cast<size_t>(j)]];
@@ -86,7 +76,7 @@ Result<HessianFactor> factor_hessian(const Context& context, const StageStats& s
 
   f.h = Matrix(n, n);
   f.diag.resize(static_cast<size_t>(n));
-  QZ_TRY(for_row_blocks(context, n, [&](int64_t i) {
+  QZ_TRY(for_each_row(context, n, [&](int64_t i) {
     const float* src = stats.h.row(f.natural[static_cast<size_t>(i)]);
     float* dst = f.h.row(i);
     for (int64_t j = 0; j < n; j++) dst[j] = src[f.natural[static_cast<size_t>(j)]] * inv;
@@ -113,15 +103,20 @@ Result<HessianFactor> factor_hessian(const Context& context, const StageStats& s
 }
 
 Status solve_rows(const Context& context, const HessianFactor& factor, Matrix* y, Progress* progress) {
+  constexpr int64_t kTogether = 512;  // rows: enough for the products, little memory
   const int64_t n = factor.cols;
-  Matrix b(y->rows(), n);  // factor order
-  QZ_TRY(for_row_blocks(context, y->rows(), [&](int64_t r) {
-    for (int64_t j = 0; j < n; j++) b.row(r)[j] = y->row(r)[factor.order[static_cast<size_t>(j)]];
-  }));
-  QZ_TRY(cholesky_solve(context, n, factor.lower.data(), b.rows(), b.data(), progress));
-  return for_row_blocks(context, y->rows(), [&](int64_t r) {
-    for (int64_t j = 0; j < n; j++) y->row(r)[factor.order[static_cast<size_t>(j)]] = b.row(r)[j];
-  });
+  Matrix b(std::min(kTogether, y->rows()), n);  // factor order
+  for (int64_t first = 0; first < y->rows(); first += kTogether) {
+    const int64_t rows = std::min(kTogether, y->rows() - first);
+    QZ_TRY(for_each_row(context, rows, [&](int64_t r) {
+      for (int64_t j = 0; j < n; j++) b.row(r)[j] = y->row(first + r)[factor.order[static_cast<size_t>(j)]];
+    }));
+    QZ_TRY(cholesky_solve(context, n, factor.lower.data(), rows, b.data(), progress));
+    QZ_TRY(for_each_row(context, rows, [&](int64_t r) {
+      for (int64_t j = 0; j < n; j++) y->row(first + r)[factor.order[static_cast<size_t>(j)]] = b.row(r)[j];
+    }));
+  }
+  return {};
 }
 
 }  // namespace qz

@@ -4,8 +4,9 @@
 #include <cmath>
 #include <limits>
 
-#include "base/checked.h"
+#include "base/simd.h"
 #include "kernels/gemm.h"
+#include "method/rows.h"
 
 namespace qz {
 namespace {
@@ -24,18 +25,29 @@ Result<Matrix> outputs(const Context& context, const Matrix& x, MatrixView w, Pr
   return y;
 }
 
-double dot(const Matrix& a, const Matrix& b) {
+// In float64, in lanes that the compiler can keep in vectors.
+QZ_SIMD_CLONES
+double dot_row(const float* a, const float* b, int64_t n) {
+  constexpr int kLanes = 8;
+  double sums[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int l = 0; l < kLanes; l++) sums[l] += static_cast<double>(a[i + l]) * static_cast<double>(b[i + l]);
+  for (; i < n; i++) sums[i % kLanes] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
   double total = 0;
-  for (int64_t r = 0; r < a.rows(); r++) {
-    double sum = 0;
-    for (int64_t c = 0; c < a.cols(); c++) sum += static_cast<double>(a.row(r)[c]) * static_cast<double>(b.row(r)[c]);
-    total += sum;
-  }
+  for (const double s : sums) total += s;
   return total;
 }
 
-void add(const Matrix& a, Matrix* to) {
-  for (int64_t i = 0; i < a.rows() * a.cols(); i++) to->data()[i] += a.data()[i];
+Result<double> dot(const Context& context, const Matrix& a, const Matrix& b) {
+  return sum_over_rows(context, a.rows(), [&](int64_t r) { return dot_row(a.row(r), b.row(r), a.cols()); });
+}
+
+void add_row(const float* x, int64_t n, float* to) {
+  for (int64_t i = 0; i < n; i++) to[i] += x[i];
+}
+Status add(const Context& context, const Matrix& a, Matrix* to) {
+  return for_each_row(context, a.rows(), [&](int64_t r) { add_row(a.row(r), a.cols(), to->row(r)); });
 }
 
 bool writes_residual(const StageStats& stats, MatrixView w) {
@@ -46,16 +58,18 @@ bool writes_residual(const StageStats& stats, MatrixView w) {
 Result<Matrix> correction(const Context& context, const HessianFactor& factor, const Matrix& a, float scale,
                           Progress* progress) {
   Matrix y(a.rows(), a.cols());
-  for (int64_t r = 0; r < a.rows(); r++)
+  QZ_TRY(for_each_row(context, a.rows(), [&](int64_t r) {
     for (int64_t c = 0; c < a.cols(); c++) y.row(r)[c] = a.row(r)[factor.natural[static_cast<size_t>(c)]] * scale;
+  }));
   QZ_TRY(solve_rows(context, factor, &y, progress));
   return y;
 }
 
-Matrix to_natural(const HessianFactor& factor, const Matrix& a) {
+Result<Matrix> to_natural(const Context& context, const HessianFactor& factor, const Matrix& a) {
   Matrix y(a.rows(), a.cols());
-  for (int64_t r = 0; r < a.rows(); r++)
+  QZ_TRY(for_each_row(context, a.rows(), [&](int64_t r) {
     for (int64_t c = 0; c < a.cols(); c++) y.row(r)[factor.natural[static_cast<size_t>(c)]] = a.row(r)[c];
+  }));
   return y;
 }
 
@@ -90,10 +104,10 @@ Result<HeldOut> held_out(const Context& context, MatrixView w, const StageStats&
     held.gap = Matrix(want.rows(), want.cols());
   } else {
     QZ_ASSIGN(held.gap, outputs(context, stats.held_dx, w, progress));
-    add(held.gap, &want);
+    QZ_TRY(add(context, held.gap, &want));
   }
-  held.norm = dot(want, want);
-  if (writes_residual(stats, w) && !stats.held_dr.empty()) add(stats.held_dr, &held.gap);
+  QZ_ASSIGN(held.norm, dot(context, want, want));
+  if (writes_residual(stats, w) && !stats.held_dr.empty()) QZ_TRY(add(context, stats.held_dr, &held.gap));
   return held;
 }
 
@@ -101,8 +115,9 @@ Result<Target> make_target(const Context& context, MatrixView w, const HessianFa
                            const HeldOut& held, const GptqOptions& options, Progress* progress) {
   Target out;
   out.w = Matrix(w.rows, w.cols);
-  for (int64_t r = 0; r < w.rows; r++)
+  QZ_TRY(for_each_row(context, w.rows, [&](int64_t r) {
     for (int64_t c = 0; c < w.cols; c++) out.w.row(r)[c] = w.row(r)[factor.natural[static_cast<size_t>(c)]];
+  }));
   if (stats.drift.empty()) return out;
   const bool residual = writes_residual(stats, w) && options.residual != 0;
   if (options.drift == 0 && !residual) return out;
@@ -124,12 +139,18 @@ Result<Target> make_target(const Context& context, MatrixView w, const HessianFa
     const Matrix& g = held.gap;
     Matrix p(g.rows(), g.cols()), q(g.rows(), g.cols());
     if (!by_drift.empty()) {
-      QZ_ASSIGN(p, outputs(context, stats.held_x, to_natural(factor, by_drift).view(), progress));
+      QZ_ASSIGN(const Matrix natural, to_natural(context, factor, by_drift));
+      QZ_ASSIGN(p, outputs(context, stats.held_x, natural.view(), progress));
     }
     if (residual) {
-      QZ_ASSIGN(q, outputs(context, stats.held_x, to_natural(factor, by_residual).view(), progress));
+      QZ_ASSIGN(const Matrix natural, to_natural(context, factor, by_residual));
+      QZ_ASSIGN(q, outputs(context, stats.held_x, natural.view(), progress));
     }
-    double pp = dot(p, p), qq = residual ? dot(q, q) : 0, pq = dot(p, q), gp = dot(g, p), gq = dot(g, q);
+    QZ_ASSIGN(double pp, dot(context, p, p));
+    QZ_ASSIGN(double qq, dot(context, q, q));  // q is 0 without a residual
+    QZ_ASSIGN(double pq, dot(context, p, q));
+    QZ_ASSIGN(double gp, dot(context, g, p));
+    QZ_ASSIGN(double gq, dot(context, g, q));
     if (options.drift != kChosen) gq -= out.drift * pq, pp = 0, gp = 0, pq = 0;
     if (residual && options.residual != kChosen) gp -= out.residual * pq, qq = 0, gq = 0, pq = 0;
     double a = 0, b = 0;
@@ -141,11 +162,14 @@ Result<Target> make_target(const Context& context, MatrixView w, const HessianFa
     if (residual && options.residual == kChosen) out.residual = b;
   }
   const float a = static_cast<float>(out.drift), b = static_cast<float>(out.residual);
-  for (int64_t i = 0; i < w.rows * w.cols; i++) {
-    if (!by_drift.empty()) out.w.data()[i] += a * by_drift.data()[i];
-    if (residual) out.w.data()[i] += b * by_residual.data()[i];
-    if (!std::isfinite(out.w.data()[i])) return error(Code::kNumeric, "the corrected target has NaN or infinity");
-  }
+  QZ_ASSIGN(const double wrong, sum_over_rows(context, w.rows, [&](int64_t r) {
+              float *row = out.w.row(r), none = 0;
+              for (int64_t c = 0; c < w.cols && !by_drift.empty(); c++) row[c] += a * by_drift.row(r)[c];
+              for (int64_t c = 0; c < w.cols && residual; c++) row[c] += b * by_residual.row(r)[c];
+              for (int64_t c = 0; c < w.cols; c++) none += row[c] * 0;  // NaN if one is not finite
+              return none == 0 ? 0.0 : 1.0;
+            }));
+  if (wrong > 0) return error(Code::kNumeric, "the corrected target has NaN or infinity");
   return out;
 }
 
@@ -154,11 +178,15 @@ Result<double> held_out_error(const Context& context, MatrixView w, MatrixView w
   if (held.gap.empty()) return std::numeric_limits<double>::quiet_NaN();
   if (held.norm == 0) return 0.0;
   Matrix change(w.rows, w.cols);
-  for (int64_t r = 0; r < w.rows; r++)
+  QZ_TRY(for_each_row(context, w.rows, [&](int64_t r) {
     for (int64_t c = 0; c < w.cols; c++) change.row(r)[c] = wq.row(r)[c] - w.row(r)[c];
+  }));
   QZ_ASSIGN(Matrix y, outputs(context, stats.held_x, change.view(), progress));
-  for (int64_t i = 0; i < y.rows() * y.cols(); i++) y.data()[i] -= held.gap.data()[i];
-  return dot(y, y) / held.norm;
+  QZ_TRY(for_each_row(context, y.rows(), [&](int64_t r) {
+    for (int64_t c = 0; c < y.cols(); c++) y.row(r)[c] -= held.gap.row(r)[c];
+  }));
+  QZ_ASSIGN(const double sum, dot(context, y, y));
+  return sum / held.norm;
 }
 
 }  // namespace qz

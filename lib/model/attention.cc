@@ -100,23 +100,26 @@ namespace {
 
 constexpr int64_t kFirstCapacity = 64;  // positions a cache begins with
 
-// Room for `positions` rows of each head; what is there stays. Doubles, so that token by token costs little.
-void grow(Matrix* m, int64_t positions, int64_t heads, int64_t head_dim) {
-  const int64_t capacity = m->rows() / heads;
-  if (capacity >= positions) return;
-  const int64_t room = std::max({positions, 2 * capacity, kFirstCapacity});
-  Matrix larger(heads * room, head_dim);
-  for (int64_t h = 0; h < heads && capacity > 0; ++h) {
-    std::memcpy(larger.row(h * room), m->row(h * capacity), static_cast<size_t>(capacity * head_dim) * sizeof(float));
+void widen(int64_t slots, int64_t from, int64_t to, int64_t dim, Matrix* m) {
+  Matrix larger(slots * to, dim);
+  for (int64_t s = 0; s < slots && from > 0; ++s) {
+    std::memcpy(larger.row(s * to), m->row(s * from), static_cast<size_t>(from * dim) * sizeof(float));
   }
   *m = std::move(larger);
 }
 
-// One head of a row of keys or values to its position in a cache.
-void store(const float* head, int64_t position, int64_t index, int64_t heads, Matrix* m) {
-  const int64_t capacity = m->rows() / heads;
-  std::memcpy(m->row(index * capacity + position), head, static_cast<size_t>(m->cols()) * sizeof(float));
+}  // namespace
+
+// What is there stays. Doubles, so that token by token costs little.
+void LayerCache::reserve(int64_t positions, int64_t key_dim, int64_t value_dim) {
+  if (capacity >= positions) return;
+  const int64_t room = std::max({positions, 2 * capacity, kFirstCapacity});
+  widen(slots, capacity, room, key_dim, &keys);
+  widen(slots, capacity, room, value_dim, &values);
+  capacity = room;
 }
+
+namespace {
 
 // Sequences [begin, end) of `sequences`; x and a start at the first row of sequence `begin`.
 Status mix_sequences(const Model& model, const Block& block, const RopeTable& rope, const Sequences& sequences,
@@ -135,11 +138,8 @@ Status mix_sequences(const Model& model, const Block& block, const RopeTable& ro
     const int64_t first = sequences.start[static_cast<size_t>(s)] - base, length = sequences.length(s);
     std::fill_n(sequence_of.begin() + first, length, s);
     longest = std::max(longest, sequences.first_position(s) + length);
-    if (cache != nullptr) {
-      grow(&cache->keys[static_cast<size_t>(s)], sequences.first_position(s) + length, c.kv_heads, layout.dim);
-      grow(&cache->values[static_cast<size_t>(s)], sequences.first_position(s) + length, c.kv_heads, layout.value_dim);
-    }
   }
+  if (cache != nullptr) cache->reserve(longest, layout.dim, layout.value_dim);
   assert(rope.half == 0 || rope.positions >= longest);
   QZ_TRY(for_rows(context, x.rows, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
@@ -152,8 +152,9 @@ Status mix_sequences(const Model& model, const Block& block, const RopeTable& ro
       for (int64_t h = 0; h < c.kv_heads; ++h) {
         place_head(model, block, block.k_norm, rope, position, row + layout.k(h));
         if (cache == nullptr) continue;
-        store(row + layout.k(h), position, h, c.kv_heads, &cache->keys[static_cast<size_t>(s)]);
-        store(row + layout.v(h), position, h, c.kv_heads, &cache->values[static_cast<size_t>(s)]);
+        const int64_t place = (s * c.kv_heads + h) * cache->capacity + position;
+        std::copy_n(row + layout.k(h), layout.dim, cache->keys.row(place));
+        std::copy_n(row + layout.v(h), layout.value_dim, cache->values.row(place));
       }
     }
   }));
@@ -169,9 +170,8 @@ Status mix_sequences(const Model& model, const Block& block, const RopeTable& ro
     const float *keys = mine + layout.k(kv), *values = mine + layout.v(kv);
     int64_t k_stride = layout.width, v_stride = layout.width;
     if (cache != nullptr) {
-      const Matrix& k = cache->keys[static_cast<size_t>(s)];
-      const Matrix& v = cache->values[static_cast<size_t>(s)];
-      keys = k.row(kv * (k.rows() / c.kv_heads)), values = v.row(kv * (v.rows() / c.kv_heads));
+      const int64_t place = (s * c.kv_heads + kv) * cache->capacity;
+      keys = cache->keys.row(place), values = cache->values.row(place);
       k_stride = layout.dim, v_stride = layout.value_dim;
     }
     assert(cache != nullptr || first == 0);

@@ -108,8 +108,13 @@ struct Sequences {
 
 // Keys (after norm and rope) and values of one layer, per sequence slot: [kv_heads][capacity][head_dim or value_dim],
 // so that a head reads one run of memory. attention_mix makes room as sequences grow.
+// Keys and values of all sequences, each in one array: many small ones would take small pages, and a batch's decoding
+// would wait for their addresses to be looked up.
 struct LayerCache {
-  std::vector<Matrix> keys, values;  // one per sequence: kv_heads * capacity rows
+  int64_t slots = 0;     // sequences * kv_heads
+  int64_t capacity = 0;  // positions of each
+  Matrix keys, values;   // slots * capacity rows
+  void reserve(int64_t positions, int64_t key_dim, int64_t value_dim);
 };
 
 // cos/sin tables for positions [0, n): rows of `half` = rotary_dim/2 (0: the model does not rotate), scaled by yarn's

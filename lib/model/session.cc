@@ -33,8 +33,7 @@ Result<std::unique_ptr<Session>> Session::create(ModelPtr model, int64_t max_seq
     QZ_ASSIGN(Block block, load_block(*session->model_, layer));
     QZ_TRY(tile_linears(session->model_->context(), &block));
     session->blocks_.push_back(std::move(block));
-    const auto slots = static_cast<size_t>(batch);
-    session->cache_.push_back({std::vector<Matrix>(slots), std::vector<Matrix>(slots)});
+    session->cache_.emplace_back().slots = batch * config.kv_heads;
   }
   return session;
 }

@@ -4,11 +4,13 @@
 #include <cmath>
 #include <limits>
 
+#include "base/simd.h"
 #include "method/block_gptq.h"
 #include "method/blocks.h"
 #include "method/clip.h"
 #include "method/gptq.h"
 #include "method/hqq.h"
+#include "method/rows.h"
 #include "method/rtn.h"
 #include "method/table_gptq.h"
 #include "method/target.h"
@@ -17,15 +19,38 @@
 namespace qz {
 namespace {
 
-double weight_error(MatrixView w, const Matrix& wq) {
-  double num = 0, den = 0;
-  for (int64_t r = 0; r < w.rows; r++)
-    for (int64_t c = 0; c < w.cols; c++) {
-      const double d = static_cast<double>(w.row(r)[c]) - static_cast<double>(wq.row(r)[c]);
-      num += d * d;
-      den += static_cast<double>(w.row(r)[c]) * static_cast<double>(w.row(r)[c]);
-    }
-  return den > 0 ? num / den : 0;
+// Sums of squares of a - b and of a, in lanes that the compiler can keep in vectors.
+struct Squares {
+  double change = 0, all = 0;
+};
+QZ_SIMD_CLONES
+Squares squares(const float* a, const float* b, int64_t n) {
+  constexpr int kLanes = 8;
+  double change[kLanes] = {}, all[kLanes] = {};
+  for (int64_t i = 0; i < n; i++) {
+    const double x = static_cast<double>(a[i]), d = x - static_cast<double>(b[i]);
+    change[i % kLanes] += d * d;
+    all[i % kLanes] += x * x;
+  }
+  Squares s;
+  for (int l = 0; l < kLanes; l++) s.change += change[l], s.all += all[l];
+  return s;
+}
+
+Result<Matrix> dequantized(const Context& context, const QMatrix& q) {
+  Matrix w(q.rows, q.cols);
+  QZ_TRY(for_each_row(context, q.rows, [&](int64_t r) { dequantize_row(q, r, w.row(r)); }));
+  return w;
+}
+
+Result<double> weight_error(const Context& context, MatrixView w, const Matrix& wq) {
+  std::vector<Squares> rows(static_cast<size_t>(w.rows));
+  QZ_TRY(for_each_row(context, w.rows, [&](int64_t r) {
+    rows[static_cast<size_t>(r)] = squares(w.row(r), wq.row(r), w.cols);
+  }));
+  Squares sum;
+  for (const Squares& s : rows) sum.change += s.change, sum.all += s.all;
+  return sum.all > 0 ? sum.change / sum.all : 0;
 }
 
 // AWQ clips the ranges of every layer but those whose products become attention scores: there it does harm (AutoAWQ
@@ -107,13 +132,13 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
   if (plan.scheme.activations == Activations::kTensor)
     q.input_scale = input_scale_for(plan.scheme, stage ? stage->stats().most : 0);
   QZ_TRY(check_qmatrix(q).with_prefix(module.name));
-  const Matrix wq = dequantize(q);
-  report.weight_error = weight_error(weight, wq);
+  QZ_ASSIGN(const Matrix wq, dequantized(context, q));
+  QZ_ASSIGN(report.weight_error, weight_error(context, weight, wq));
   if (stage) {
     QZ_ASSIGN(report.output_error, held_out_error(*judging, weight, wq.view(), stage->stats(), held, progress));
     report.rtn_output_error = report.output_error;
     if (report.method != Method::kRtn || clips(plan, module.role)) {
-      const Matrix wr = dequantize(rounded);
+      QZ_ASSIGN(const Matrix wr, dequantized(context, rounded));
       QZ_ASSIGN(report.rtn_output_error, held_out_error(*judging, weight, wr.view(), stage->stats(), held, progress));
     }
   }

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/simd.h"
 #include "kernels/gemm.h"
+#include "method/rows.h"
 #include "run/sizes.h"
 
 namespace qz {
@@ -24,6 +25,19 @@ float largest(const float* x, int64_t n) {
     }
   for (; i < n; i++) most[0] = std::max(most[0], std::fabs(x[i]));
   return *std::max_element(most, most + kLanes);
+}
+
+// The lower triangle into the upper one, in squares that stay in the cache.
+Status mirror(const Context& context, Matrix* h) {
+  constexpr int64_t kSide = 64;
+  const int64_t n = h->rows();
+  return parallel_for(context, static_cast<uint32_t>(ceil_div(n, kSide)), [&](uint32_t task, uint32_t) {
+    const int64_t i0 = task * kSide, i1 = std::min(n, i0 + kSide);
+    for (int64_t j0 = i0; j0 < n; j0 += kSide)
+      for (int64_t j = j0; j < std::min(n, j0 + kSide); j++)
+        for (int64_t i = i0; i < std::min(i1, j); i++) h->row(i)[j] = h->row(j)[i];
+    return Status();
+  });
 }
 
 // A run of tokens of one sequence that the model's positions hold.
@@ -130,8 +144,10 @@ Result<StageStats> Streams::collect(const Context& context, int64_t cols, bool r
   if (two_) stats.held_dx = Matrix(judges, cols);
   if (with_residual) stats.held_dr = Matrix(judges, hidden);
 
-  int64_t judge = 0;
+  std::vector<int64_t> judge(held_.size());  // which of the judges a row is
+  for (size_t r = 0, before = 0; r < held_.size(); r++) judge[r] = static_cast<int64_t>(held_[r] == 2 ? before++ : before);
   Matrix x, d, dr;
+  std::vector<float> most;
   for (const Chunk& chunk : chunks_) {
     const int64_t n = chunk.sequences.rows();
     if (x.rows() != n) {
@@ -140,9 +156,10 @@ Result<StageStats> Streams::collect(const Context& context, int64_t cols, bool r
       if (with_residual) dr = Matrix(n, hidden);
     }
     QZ_TRY(produce(chunk, false, x.data()));
-    stats.most = std::max(stats.most, largest(x.data(), x.rows() * x.cols()));
     if (two_) QZ_TRY(produce(chunk, true, d.data()));
-    for (int64_t r = 0; r < n; r++) {
+    most.assign(static_cast<size_t>(n), 0);
+    QZ_TRY(for_each_row(context, n, [&](int64_t r) {
+      most[static_cast<size_t>(r)] = largest(x.row(r), cols);
       if (two_)
         for (int64_t c = 0; c < cols; c++) d.row(r)[c] -= x.row(r)[c];
       if (with_residual)
@@ -150,20 +167,20 @@ Result<StageStats> Streams::collect(const Context& context, int64_t cols, bool r
           dr.row(r)[c] = original_.row(chunk.row + r)[c] - quantized_.row(chunk.row + r)[c];
       const uint8_t held = held_[static_cast<size_t>(chunk.row + r)];
       if (held == 2) {
-        std::copy_n(x.row(r), cols, stats.held_x.row(judge));
-        if (two_) std::copy_n(d.row(r), cols, stats.held_dx.row(judge));
-        if (with_residual) std::copy_n(dr.row(r), hidden, stats.held_dr.row(judge));
-        judge++;
+        const int64_t j = judge[static_cast<size_t>(chunk.row + r)];
+        std::copy_n(x.row(r), cols, stats.held_x.row(j));
+        if (two_) std::copy_n(d.row(r), cols, stats.held_dx.row(j));
+        if (with_residual) std::copy_n(dr.row(r), hidden, stats.held_dr.row(j));
       }
       if (held) std::fill_n(x.row(r), cols, 0.0f);  // a zero row adds nothing to any sum
-    }
+    }));
+    stats.most = std::max(stats.most, *std::max_element(most.begin(), most.end()));
     std::vector<LeftFactor> left = {{x.view(), true, stats.h.data(), cols}};
     if (two_) left.push_back({d.view(), false, stats.drift.data(), cols});
     if (with_residual) left.push_back({dr.view(), false, stats.residual.data(), cols});
     QZ_TRY(gemm_tn(context, left, x.view(), progress));
   }
-  for (int64_t i = 0; i < cols; i++)
-    for (int64_t j = i + 1; j < cols; j++) stats.h.row(i)[j] = stats.h.row(j)[i];
+  QZ_TRY(mirror(context, &stats.h));
   return stats;
 }
 
@@ -200,8 +217,7 @@ Result<StageStats> Streams::collect_rows(const Context& context, const std::vect
     QZ_TRY(gemm_tn(context, x.view(), x.view(), 1.0f, true, stats.h.data(), cols, progress));
     if (two_) QZ_TRY(gemm_tn(context, d.view(), x.view(), 1.0f, false, stats.drift.data(), cols, progress));
   }
-  for (int64_t i = 0; i < cols; i++)
-    for (int64_t j = i + 1; j < cols; j++) stats.h.row(i)[j] = stats.h.row(j)[i];
+  QZ_TRY(mirror(context, &stats.h));
   return stats;
 }
 
