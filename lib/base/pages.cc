@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <new>
@@ -36,7 +37,7 @@ class Pages {
     *fresh = memory == nullptr;
     if (memory == nullptr) {
       // What is kept and what is in use together stay below what was, or now is, in use at once.
-      while (!kept_.empty() && used_ + kept_bytes_ + size > std::max(most_, used_ + size)) drop(std::prev(kept_.end()));
+      while (!kept_.empty() && used_ + kept_bytes_ + size > std::max(most_, used_ + size)) drop(kept_.begin());
       memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (memory == MAP_FAILED) return nullptr;
 #if defined(MADV_HUGEPAGE)
@@ -54,8 +55,7 @@ class Pages {
     used_ -= size;
     if (keep_none_ == 0 && kept_bytes_ + size <= kKeptPages) {
       try {
-        kept_.emplace(size, memory);
-        kept_bytes_ += size;
+        keep(static_cast<char*>(memory), size);
         return;
       } catch (const std::bad_alloc&) {  // then it is not kept
       }
@@ -74,27 +74,49 @@ class Pages {
   }
 
  private:
-  using Kept = std::multimap<size_t, void*>;
+  using Kept = std::map<char*, size_t>;  // by address: neighbours become one
 
-  // The smallest that is large enough but not twice as large; its end goes back.
+  void keep(char* memory, size_t size) {
+    const auto at = kept_.emplace(memory, size).first;
+    kept_bytes_ += size;
+    if (const auto next = std::next(at); next != kept_.end() && memory + size == next->first) {
+      at->second += next->second;
+      kept_.erase(next);
+    }
+    if (at == kept_.begin()) return;
+    if (const auto before = std::prev(at); before->first + before->second == memory) {
+      before->second += at->second;
+      kept_.erase(at);
+    }
+  }
+
+  // From the smallest that is large enough; what is left of it stays. There are few.
   void* reuse(size_t size) {
-    const auto found = kept_.lower_bound(size);
-    if (found == kept_.end() || found->first > 2 * size) return nullptr;
-    auto* memory = static_cast<char*>(found->second);
-    if (found->first > size) ::munmap(memory + size, found->first - size);
-    kept_bytes_ -= found->first;
-    kept_.erase(found);
+    auto best = kept_.end();
+    for (auto it = kept_.begin(); it != kept_.end(); ++it)
+      if (it->second >= size && (best == kept_.end() || it->second < best->second)) best = it;
+    if (best == kept_.end()) return nullptr;
+    char* const memory = best->first;
+    if (best->second > size) {
+      try {
+        kept_.emplace(memory + size, best->second - size);
+      } catch (const std::bad_alloc&) {
+        return nullptr;
+      }
+    }
+    kept_.erase(best);
+    kept_bytes_ -= size;
     return memory;
   }
 
   void drop(Kept::iterator which) {
-    ::munmap(which->second, which->first);
-    kept_bytes_ -= which->first;
+    ::munmap(which->first, which->second);
+    kept_bytes_ -= which->second;
     kept_.erase(which);
   }
 
   std::mutex mutex_;
-  Kept kept_;  // by size
+  Kept kept_;
   size_t used_ = 0, kept_bytes_ = 0, most_ = 0;
   int keep_none_ = 0;  // how many KeepNoPages there are
 };

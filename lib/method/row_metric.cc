@@ -10,7 +10,8 @@
 namespace qz {
 namespace {
 
-Status make_chain(const Context& context, MatrixView g, int64_t first, int64_t rows, double add, RowMetric::Chain* chain) {
+Status make_chain(const Context& context, MatrixView g, int64_t first, int64_t rows, double add,
+                  RowMetric::Chain* chain) {
   chain->rows = rows;
   chain->order.resize(static_cast<size_t>(rows));
   std::iota(chain->order.begin(), chain->order.end(), static_cast<int32_t>(first));

@@ -433,8 +433,8 @@ Status Run::head() {
       Matrix& r = plain ? streams_->original() : streams_->quantized();
       return ends.head_input(fast_, {r.row(c.row), c.sequences.rows(), r.cols(), r.cols()}, x);
     };
-    QZ_ASSIGN(StageStats stats, streams_->collect(fast_.context(), model_.modules()[i].cols, false, produce,
-                                                  options_.progress));
+    QZ_ASSIGN(StageStats stats,
+              streams_->collect(fast_.context(), model_.modules()[i].cols, false, produce, options_.progress));
     solver = std::make_unique<StageSolver>(context_, std::move(stats));
   }
   QZ_ASSIGN(const Matrix weight, load_weight(i));

@@ -45,9 +45,8 @@ Result<Matrix> dequantized(const Context& context, const QMatrix& q) {
 
 Result<double> weight_error(const Context& context, MatrixView w, const Matrix& wq) {
   std::vector<Squares> rows(static_cast<size_t>(w.rows));
-  QZ_TRY(for_each_row(context, w.rows, [&](int64_t r) {
-    rows[static_cast<size_t>(r)] = squares(w.row(r), wq.row(r), w.cols);
-  }));
+  QZ_TRY(for_each_row(context, w.rows,
+                      [&](int64_t r) { rows[static_cast<size_t>(r)] = squares(w.row(r), wq.row(r), w.cols); }));
   Squares sum;
   for (const Squares& s : rows) sum.change += s.change, sum.all += s.all;
   return sum.all > 0 ? sum.change / sum.all : 0;

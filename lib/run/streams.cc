@@ -145,7 +145,8 @@ Result<StageStats> Streams::collect(const Context& context, int64_t cols, bool r
   if (with_residual) stats.held_dr = Matrix(judges, hidden);
 
   std::vector<int64_t> judge(held_.size());  // which of the judges a row is
-  for (size_t r = 0, before = 0; r < held_.size(); r++) judge[r] = static_cast<int64_t>(held_[r] == 2 ? before++ : before);
+  for (size_t r = 0, before = 0; r < held_.size(); r++)
+    judge[r] = static_cast<int64_t>(held_[r] == 2 ? before++ : before);
   Matrix x, d, dr;
   std::vector<float> most;
   for (const Chunk& chunk : chunks_) {
