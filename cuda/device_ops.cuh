@@ -74,6 +74,42 @@ struct DeviceOps {
   __device__ uint32_t add_one(uint32_t* p) const { return atomicAdd(p, 1u); }
   __device__ void clear(uint32_t* p) const { *p = 0; }
 
+  __device__ static Words shared_words(const void* p) {
+    const uint4 w = *static_cast<const uint4*>(p);
+    return {{w.x, w.y, w.z, w.w}};
+  }
+  __device__ static uint16_t shared_2(const void* p) { return *static_cast<const uint16_t*>(p); }
+  __device__ static void shared_float_pair(const void* p, int64_t i, Float type, float* a, float* b) {
+    if (type == Float::kF32) {
+      const float2 both = *reinterpret_cast<const float2*>(static_cast<const float*>(p) + i);
+      *a = both.x, *b = both.y;
+      return;
+    }
+    const uint32_t both = *reinterpret_cast<const uint32_t*>(static_cast<const uint16_t*>(p) + i);
+    *a = type == Float::kF16 ? f16(both & 0xffff) : bf16(both & 0xffff);
+    *b = type == Float::kF16 ? f16(both >> 16) : bf16(both >> 16);
+  }
+
+  __device__ static uint32_t address(const void* shared) {
+    return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  }
+  // 16 bytes past the L1 cache, those from `bytes` on zero.
+  __device__ static void copy_16(void* to, const void* from, int32_t bytes) {
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(address(to)), "l"(from), "r"(bytes)
+                 : "memory");
+  }
+  __device__ static void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+  template <int32_t kLeft>
+  __device__ static void wait_copies() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
+  }
+  __device__ static void load_matrices(const void* row, uint32_t (&r)[4]) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address(row))
+                 : "memory");
+  }
+
   // (a & b) | c in one instruction: of two constants the compiler makes two.
   __device__ static uint32_t and_or(uint32_t a, uint32_t b, uint32_t c) {
     uint32_t d;

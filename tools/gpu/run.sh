@@ -59,14 +59,19 @@ g++ -shared -o "$work/libqz_cuda.so" "$work/backend.o" "${objects[@]}" "${librar
 g++ -std=c++20 -O3 "${flags[@]}" tests/backend/conformance.cc -ldl -o "$work/conformance"
 "$nvcc" -std=c++20 -O2 -gencode "arch=compute_$arch,code=sm_$arch" "${flags[@]}" tools/gpu/bench.cu "${objects[@]}" -cudart none \
   -Xlinker "$cudart" -ldl -lrt -lpthread -o "$work/bench"
+if [[ $arch == 90a ]]; then
+  python3 -B tools/gpu/compile "$nvcc" 90a tools/gpu/probe.cu "$work/probe.o" "${flags[@]}"
+  g++ "$work/probe.o" "$cudart" -ldl -lrt -lpthread -o "$work/probe"
+fi
 plugin=$work/libqz_cuda.so
 
 if [[ $dry ]]; then
   say "conformance on the emulator"
-  g++ -std=c++20 -O2 -fPIC -shared -Wno-unknown-pragmas "${flags[@]}" cuda/backend.cc cuda/request.cc tests/cuda/emulator.cc \
+  g++ -std=c++20 -O2 -fPIC -shared -Wno-unknown-pragmas "${flags[@]}" cuda/backend.cc cuda/request.cc tests/cuda/block.cc tests/cuda/emulator.cc \
     tests/cuda/launch_host.cc tests/cuda/runtime_host.cc lib/tensor/convert.cc lib/tensor/dtype.cc -o "$work/emulated.so"
   "$work/conformance" "$work/emulated.so" | tee "$out/conformance.txt"
   say "the plug-in on this machine"
+  "$work/probe" || (($? == 77))
   "$work/conformance" "$plugin" || (($? == 77))
   say "cases of the benchmark"
   "$work/bench" "$plugin" "$out/bench.json" dry | tee "$out/bench.txt"
@@ -74,6 +79,10 @@ if [[ $dry ]]; then
   exit 0
 fi
 
+if [[ -x $work/probe ]]; then
+  say "asynchronous instructions"
+  "$work/probe" | tee "$out/probe.txt" || echo "probe: exit status $?"
+fi
 say "conformance"
 "$work/conformance" "$plugin" full | tee "$out/conformance.txt"
 if command -v compute-sanitizer >/dev/null; then
