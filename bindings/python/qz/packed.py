@@ -10,6 +10,7 @@ from ._handle import Handle
 from ._library import ffi, lib
 from ._numpy import np
 from .context import Context, default_context
+from .device import DevicePacked
 from .errors import InvalidArgument
 from .plan import GptqOptions, Rule
 from .scheme import Scheme, SchemeLike, as_scheme
@@ -77,6 +78,14 @@ class Packed(Handle):
         out = Tensor(np.empty(self.shape, np.float32))
         check(lib.qz_packed_dequantize(self._pointer, c_tensor(out)))
         return out.array
+
+    def to_device(self, index: int = 0, *, context: Optional[Context] = None) -> DevicePacked:
+        """A copy in the memory of GPU `index`, laid out for it. DeviceError or Unsupported say why not: no plug-in, no driver, a scheme
+        that it does not take."""
+        device = ffi.new("qz_device *", {"kind": 2, "index": index})  # DLPack: CUDA
+        out = ffi.new("qz_packed **")
+        check(lib.qz_packed_to_device((context or default_context())._pointer, self._pointer, device[0], out))
+        return DevicePacked(out[0], self.shape)
 
     def multiply(self, x: Any, *, product: str = "w4a16", bias: Any = None, allow_int8_activations: bool = False) -> Tensor:
         """x w^T (+ bias) from the codes as they are: x [m, cols] of F32, F16 or BF16, the result [m, rows] of the same type.

@@ -16,3 +16,12 @@ def test_example(tmp_path):
     assert kl["GPTQ"] < kl["rounded"]
     again = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)
     assert again.returncode == 1 and "Traceback" not in again.stderr
+
+
+def test_graph_example_says_why_it_is_skipped():
+    """Where there is a GPU, it has to work there; elsewhere it says what is missing."""
+    done = subprocess.run([sys.executable, ROOT / "examples/torch_graph.py"], capture_output=True, text=True, env=ENVIRONMENT)
+    if done.returncode == 77:
+        assert done.stdout.startswith("SKIPPED: ") and len(done.stdout.split()) > 3, done.stdout
+    else:
+        assert done.returncode == 0 and done.stdout.count("relative error") == 3, done.stdout + done.stderr
