@@ -5,6 +5,7 @@
 #include <new>
 #include <vector>
 
+#include "gptq.h"
 #include "packed/layout.h"
 #include "plan.h"
 #include "request.h"
@@ -58,6 +59,8 @@ Outcome load_kernels(Backend& b, int32_t device) {
   QZ_CUDA_TRY(on.outcome());
   QZ_CUDA_TRY(launched(load_dequantize(), "loading kernels"));
   QZ_CUDA_TRY(launched(load_stream(), "loading kernels"));
+  QZ_CUDA_TRY(launched(load_ring(), "loading kernels"));
+  QZ_CUDA_TRY(launched(load_columns(), "loading kernels"));
   QZ_CUDA_TRY(launched(load_finish(), "loading kernels"));
   b.loaded[static_cast<size_t>(device)] = true;
   return {};
@@ -89,16 +92,16 @@ Outcome run_dequantize(const Request& r, void* stream) {
   return launched(launch_dequantize(args, stream), "dequantize");
 }
 
-Outcome run_stream(const Request& r, void* stream, int32_t splits, char* workspace) {
-  StreamArgs a = {};
+ProductArgs product_of(const Request& r, int32_t splits, int32_t parts, char* workspace) {
+  ProductArgs a = {};
   a.w = r.w;
   a.x = r.x, a.y = r.y, a.bias = r.bias;
   a.arrived = reinterpret_cast<uint32_t*>(workspace);
   a.partial = splits > 1 ? reinterpret_cast<float*>(workspace + kCounterBytes) : nullptr;
   a.x_stride = r.x_stride, a.y_stride = r.y_stride;
-  a.m = r.m, a.splits = splits;
+  a.m = r.m, a.splits = splits, a.parts = parts;
   a.type = r.type, a.y_type = r.y_type;
-  return launched(launch_stream(a, stream), "product for few tokens");
+  return a;
 }
 
 // Slice after slice: dequantized into the cache, then multiplied by cuBLASLt.
@@ -133,11 +136,28 @@ Outcome run_dense(const Request& r, void* stream, char* workspace) {
 
 bool is_dense(const qz_op& op, const Request& r) { return op.kind == QZ_OP_GEMM && kernel_for(r.m) == Kernel::kDense; }
 
+bool needs_library(const qz_op& op, const Request& r) {
+  return is_dense(op, r) || op.kind == QZ_OP_HESSIAN ||
+         (op.kind == QZ_OP_GPTQ_COLUMNS && columns_multiply(r.columns.cols));
+}
+
+int32_t units_of(const Backend& b, const Request& r) {
+  return b.devices[static_cast<size_t>(r.device)].multiprocessors;
+}
+
 uint64_t workspace_of(const Backend& b, const qz_op& op, const Request& r) {
+  if (op.kind == QZ_OP_HESSIAN) return hessian_workspace();
+  if (op.kind == QZ_OP_GPTQ_COLUMNS) return columns_workspace(r.columns.rows, r.columns.cols);
   if (op.kind != QZ_OP_GEMM) return 0;
-  if (is_dense(op, r)) return dense_workspace(r.w.rows, r.w.cols, r.m, r.bias != nullptr).total;
-  const int32_t units = b.devices[static_cast<size_t>(r.device)].multiprocessors;
-  return stream_workspace(r.w.rows, r.m, stream_splits(r.w.rows, r.w.cols, units));
+  switch (kernel_for(r.m)) {
+    case Kernel::kStream:
+      return stream_workspace(r.w.rows, r.m, stream_splits(r.w.rows, r.w.cols, units_of(b, r)));
+    case Kernel::kRing:
+      return ring_workspace(r.w.rows, r.m, ring_cut(r.w.rows, r.w.cols, r.m, units_of(b, r)));
+    case Kernel::kDense:
+      break;
+  }
+  return dense_workspace(r.w.rows, r.w.cols, r.m, r.bias != nullptr).total;
 }
 
 // What supports(), workspace() and run() agree on. cuBLASLt is opened and its handle made here, at the latest by
@@ -146,7 +166,7 @@ Outcome take(const Backend& b, const qz_op& op, Request* r) {
   if (const std::string why = take_request(op, r); !why.empty())
     return {QZ_STATUS_UNSUPPORTED, "the GPU does not take " + why};
   if (!b.has(r->device)) return no_device(r->device);
-  return is_dense(op, *r) ? prepare_dense(r->device) : Outcome();
+  return needs_library(op, *r) ? prepare_dense(r->device) : Outcome();
 }
 
 Outcome run_op(const Backend& b, void* stream, const qz_op& op) {
@@ -162,9 +182,15 @@ Outcome run_op(const Backend& b, void* stream, const qz_op& op) {
   QZ_CUDA_TRY(on.outcome());
   if (op.kind == QZ_OP_DEQUANTIZE) return run_dequantize(r, stream);
   auto* workspace = static_cast<char*>(op.workspace);
+  if (op.kind == QZ_OP_HESSIAN) return run_hessian(r.hessian, r.device, stream, workspace);
+  if (op.kind == QZ_OP_GPTQ_COLUMNS) return run_columns(r.columns, r.device, stream, workspace);
   if (is_dense(op, r)) return run_dense(r, stream, workspace);
-  const int32_t units = b.devices[static_cast<size_t>(r.device)].multiprocessors;
-  return run_stream(r, stream, stream_splits(r.w.rows, r.w.cols, units), workspace);
+  if (kernel_for(r.m) == Kernel::kRing) {
+    const RingCut cut = ring_cut(r.w.rows, r.w.cols, r.m, units_of(b, r));
+    return launched(launch_ring(product_of(r, cut.splits, cut.parts, workspace), stream), "product for 9 to 64 tokens");
+  }
+  const int32_t splits = stream_splits(r.w.rows, r.w.cols, units_of(b, r));
+  return launched(launch_stream(product_of(r, splits, 1, workspace), stream), "product for few tokens");
 }
 
 qz_status device_info(void* self, size_t i, qz_device_info* out) {

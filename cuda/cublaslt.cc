@@ -48,7 +48,7 @@ Outcome open(Library* l) {
   for (const char* name : kNames)
     if (!file) file = dlopen(name, RTLD_NOW | RTLD_LOCAL);
   if (!file)
-    return {QZ_STATUS_DEVICE, std::string("products of more than 16 tokens need cuBLASLt, but ") + kNames[0] +
+    return {QZ_STATUS_DEVICE, std::string("this needs cuBLASLt, but ") + kNames[0] +
                                   " is not there (pip install nvidia-cublas, or NVIDIA's CUDA toolkit)"};
   const bool all = find(file, "cublasLtCreate", &l->create) &&
                    find(file, "cublasLtMatmulDescCreate", &l->matmul_desc_create) &&
@@ -123,7 +123,8 @@ Outcome prepare_dense(int32_t device) {
   return handle_of(device, &handle);
 }
 
-// cuBLASLt counts by columns: y^T [rows][m] = w [cols][rows]^T x^T [cols][m].
+// cuBLASLt counts by columns: y^T [rows][m] = w [cols][rows]^T x^T [cols][m]. What lies across is there as it is
+// wanted.
 Outcome dense_product(int32_t device, void* stream, const DenseArgs& args) {
   void* handle = nullptr;
   QZ_CUDA_TRY(handle_of(device, &handle));
@@ -132,11 +133,16 @@ Outcome dense_product(int32_t device, void* stream, const DenseArgs& args) {
       preference(l.preference_destroy);
   const auto made = [&l](int status) { return outcome_of(l, status, "descriptors"); };
   QZ_CUDA_TRY(made(l.matmul_desc_create(product.out(), lt::kCompute32F, lt::kF32)));
-  QZ_CUDA_TRY(made(l.matmul_desc_set(product, lt::kTransposeA, &lt::kTransposed, sizeof lt::kTransposed)));
+  if (!args.w_across)
+    QZ_CUDA_TRY(made(l.matmul_desc_set(product, lt::kTransposeA, &lt::kTransposed, sizeof lt::kTransposed)));
+  if (args.x_across)
+    QZ_CUDA_TRY(made(l.matmul_desc_set(product, lt::kTransposeB, &lt::kTransposed, sizeof lt::kTransposed)));
   const auto rows = static_cast<uint64_t>(args.rows), cols = static_cast<uint64_t>(args.cols),
              m = static_cast<uint64_t>(args.m);
-  QZ_CUDA_TRY(made(l.layout_create(w.out(), type_of(args.type), cols, rows, args.w_stride)));
-  QZ_CUDA_TRY(made(l.layout_create(x.out(), type_of(args.type), cols, m, args.x_stride)));
+  QZ_CUDA_TRY(made(l.layout_create(w.out(), type_of(args.type), args.w_across ? rows : cols,
+                                   args.w_across ? cols : rows, args.w_stride)));
+  QZ_CUDA_TRY(made(
+      l.layout_create(x.out(), type_of(args.type), args.x_across ? m : cols, args.x_across ? cols : m, args.x_stride)));
   QZ_CUDA_TRY(made(l.layout_create(y.out(), type_of(args.y_type), rows, m, args.y_stride)));
   QZ_CUDA_TRY(made(l.preference_create(preference.out())));
   // Shares of columns are added in float32 or not made: other schemes add them in the type of y, rounding each.
@@ -155,10 +161,10 @@ Outcome dense_product(int32_t device, void* stream, const DenseArgs& args) {
   int found = 0;
   QZ_CUDA_TRY(outcome_of(l, l.heuristic(handle, product, w, x, y, y, preference, 1, &best, &found), "choice"));
   if (found == 0) return {QZ_STATUS_UNSUPPORTED, "cuBLASLt has no kernel for this product"};
-  const float one = 1, none = 0;
+  const float one = 1, before = args.adds ? 1.0f : 0.0f;
   return outcome_of(l,
-                    l.matmul(handle, product, &one, args.w, w, args.x, x, &none, args.y, y, args.y, y, &best.algorithm,
-                             args.workspace, args.workspace_bytes, stream),
+                    l.matmul(handle, product, &one, args.w, w, args.x, x, &before, args.y, y, args.y, y,
+                             &best.algorithm, args.workspace, args.workspace_bytes, stream),
                     "product");
 }
 

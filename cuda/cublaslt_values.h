@@ -9,6 +9,7 @@ constexpr int kF32 = 0, kF16 = 2, kBF16 = 14;  // CUDA_R_32F, CUDA_R_16F, CUDA_R
 constexpr int kCompute32F = 68;                // CUBLAS_COMPUTE_32F
 constexpr int32_t kTransposed = 1;             // CUBLAS_OP_T
 constexpr int kTransposeA = 3;                 // CUBLASLT_MATMUL_DESC_TRANSA
+constexpr int kTransposeB = 4;                 // CUBLASLT_MATMUL_DESC_TRANSB
 constexpr int kMaxWorkspace = 1;               // CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES
 constexpr int kReductionMask = 3;              // CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK
 constexpr uint32_t kReduceInFloat = 2;         // CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE

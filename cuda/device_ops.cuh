@@ -117,6 +117,12 @@ struct DeviceOps {
     return d;
   }
   __device__ static float fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+  // Rounded each, never contracted.
+  __device__ static float add(float a, float b) { return __fadd_rn(a, b); }
+  __device__ static float mul(float a, float b) { return __fmul_rn(a, b); }
+  __device__ static float div(float a, float b) { return __fdiv_rn(a, b); }
+  __device__ static float shuffle(float f, int32_t from) { return __shfl_sync(0xffffffffu, f, from); }
+  __device__ static void store_8(uint8_t* p, uint8_t v) { *p = v; }
   template <class Type>
   __device__ static uint32_t add2(uint32_t a, uint32_t b);
   template <class Type>

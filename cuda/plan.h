@@ -6,6 +6,7 @@
 
 #include "args.h"
 #include "packed/layout.h"
+#include "swizzle.h"
 
 namespace qz::cuda {
 
@@ -18,9 +19,11 @@ constexpr int32_t kBlocksPerMultiprocessor = 2;  // of the stream kernel, by its
 
 constexpr uint64_t aligned(uint64_t bytes) { return (bytes + 255) / 256 * 256; }
 
-enum class Kernel : int32_t { kStream, kDense };
+enum class Kernel : int32_t { kStream, kRing, kDense };
 
-constexpr Kernel kernel_for(int64_t m) { return m <= kStreamTokens ? Kernel::kStream : Kernel::kDense; }
+constexpr Kernel kernel_for(int64_t m) {
+  return m <= 8 ? Kernel::kStream : m <= kRingTokens ? Kernel::kRing : Kernel::kDense;
+}
 
 // Into how many shares the stream kernel cuts the columns: as many as fill the device in whole waves. The cost of s
 // shares is the waves, each 1 / s of a stripe, and s more sums to write and read, about a brick each.
@@ -42,6 +45,53 @@ constexpr uint64_t stream_workspace(int64_t rows, int64_t m, int32_t splits) {
   if (splits == 1) return 0;
   const uint64_t tokens = m <= 8 ? 8 : 16;
   return kCounterBytes + static_cast<uint64_t>(bricks_of(rows) * splits * kBrickSide) * tokens * sizeof(float);
+}
+
+// How the ring kernel cuts the columns: into `splits` shares for blocks, each into `parts` for a block's warps.
+struct RingCut {
+  int32_t splits = 1, parts = 2;
+};
+
+constexpr int32_t ring_tokens(int64_t m) { return m <= 16 ? 16 : m <= 32 ? 32 : kRingTokens; }
+constexpr int64_t ring_rows(int32_t parts) { return kRingBricks / parts * kBrickSide; }
+
+// Clocks of one step of a block: the slowest of device memory, the L2 cache and the matrix units, by what an H200 can
+// do a clock and multiprocessor (18.6 and 24 bytes, 21 weights for 64 tokens with mma.sync). Calculated, not measured.
+constexpr double ring_step_clocks(int32_t tokens, int32_t parts) {
+  const double codes = kRingBricks * kBrickBytes, all = codes + parts * tokens * kTileRowBytes;
+  const double weights = kRingBricks * kBrickSide * kBrickSide;
+  return std::max({codes / 18.6, all / 24, weights * tokens / (64 * 21.0)});
+}
+
+constexpr RingCut ring_cut(int64_t rows, int64_t cols, int64_t m, int32_t multiprocessors) {
+  constexpr double kFill = 1500, kVote = 1000;  // clocks until a ring is filled, and for the counter
+  const int64_t bricks = bricks_of(cols);
+  const int32_t tokens = ring_tokens(m);
+  RingCut best;
+  double least = 0;
+  for (const int32_t parts : {2, 1}) {
+    if (parts == 1 && tokens < kRingTokens) continue;
+    const int64_t tiles = (rows + ring_rows(parts) - 1) / ring_rows(parts);
+    const int64_t together = tokens == 16 ? 2 : 1;  // blocks of a multiprocessor
+    const int64_t room = std::max(multiprocessors, 1) * together;
+    const int64_t most = tiles > kMostStripes ? 1 : std::clamp<int64_t>(bricks / (2 * parts), 1, 16);
+    for (int64_t s = 1; s <= most; ++s) {
+      const auto waves = static_cast<double>((tiles * s + room - 1) / room);
+      const auto steps = static_cast<double>((bricks + s * parts - 1) / (s * parts));
+      // The last block of a tile adds the shares, 64 bytes a clock.
+      const double tail = s > 1 ? kVote + static_cast<double>(s * ring_rows(parts) * tokens) * 4 / 64 : 0;
+      const double cost =
+          waves * (steps * ring_step_clocks(tokens, parts) * static_cast<double>(together) + kFill) + tail;
+      if (least == 0 || cost < least * 0.98) best = {static_cast<int32_t>(s), parts}, least = cost;
+    }
+  }
+  return best;
+}
+
+constexpr uint64_t ring_workspace(int64_t rows, int64_t m, const RingCut& cut) {
+  if (cut.splits == 1) return 0;
+  const int64_t tile = ring_rows(cut.parts), tiles = (rows + tile - 1) / tile;
+  return kCounterBytes + static_cast<uint64_t>(tiles * cut.splits * tile * ring_tokens(m)) * sizeof(float);
 }
 
 // Of dequantized rows, in elements: 16-byte multiples are what fast kernels want.

@@ -55,13 +55,15 @@ class OnDevice {
   Outcome outcome_;
 };
 
-// y = x w^T of 16-bit floats: w [rows][w_stride], x [m][x_stride], y [m][y_stride] of y_type; float32 sums.
+// y = x w^T: w [rows][w_stride], x [m][x_stride], y [m][y_stride] of y_type; float32 sums.
 struct DenseArgs {
   const void *w, *x;
   void* y;
   int64_t w_stride, x_stride, y_stride;
   int32_t m, rows, cols;
   Float type, y_type;
+  bool w_across = false, x_across = false;  // they lie [cols][w_stride], [cols][x_stride]
+  bool adds = false;                        // to y, which is F32
   void* workspace;
   uint64_t workspace_bytes;
 };

@@ -31,7 +31,7 @@ struct StreamSums {
 // Of a brick, the lane's pairs of columns of its token in each tile. rows: where those tokens begin, at the lane's
 // first columns; lanes without a token have that of another, and what comes of it is not stored.
 template <int32_t kTiles, class Ops>
-QZ_BOTH inline void load_tokens(const StreamArgs& a, Ops& ops, int32_t brick, const uint16_t* const (&rows)[kTiles],
+QZ_BOTH inline void load_tokens(const ProductArgs& a, Ops& ops, int32_t brick, const uint16_t* const (&rows)[kTiles],
                                 uint32_t (&b)[kBrickAtoms][kTiles][2]) {
   const bool whole = (brick + 1) * kBrickSide <= a.w.cols;
   const int32_t left = a.w.cols - brick * kBrickSide - ops.thread() % 4 * 2;  // columns of the lane
@@ -54,7 +54,7 @@ QZ_BOTH inline void load_tokens(const StreamArgs& a, Ops& ops, int32_t brick, co
 
 // minus_zero() of the lane's two rows in each tile.
 template <class Type, class Ops>
-QZ_BOTH inline void load_zeros(const StreamArgs& a, Ops& ops, int64_t place, uint32_t (&minus)[kStreamTiles][2]) {
+QZ_BOTH inline void load_zeros(const ProductArgs& a, Ops& ops, int64_t place, uint32_t (&minus)[kStreamTiles][2]) {
 #pragma unroll
   for (int32_t tile = 0; tile < kStreamTiles; ++tile) {
     const uint32_t both = ops.load_2(a.w.zeros + place + tile * 16);
@@ -65,7 +65,7 @@ QZ_BOTH inline void load_zeros(const StreamArgs& a, Ops& ops, int64_t place, uin
 
 // total += scale * group, group = 0.
 template <int32_t kTiles, class Ops>
-QZ_BOTH inline void close_group(const StreamArgs& a, Ops& ops, int64_t place, StreamSums<kTiles>& group,
+QZ_BOTH inline void close_group(const ProductArgs& a, Ops& ops, int64_t place, StreamSums<kTiles>& group,
                                 StreamSums<kTiles>& total) {
 #pragma unroll
   for (int32_t tile = 0; tile < kStreamTiles; ++tile) {
@@ -85,7 +85,7 @@ QZ_BOTH inline void close_group(const StreamArgs& a, Ops& ops, int64_t place, St
 // Bricks [begin, end) of the stripe, rows from tile tile0. kAtoms: 1, 2 or 4 atoms of a brick are in one group (of 16,
 // 32, 64 columns or more).
 template <class Type, int32_t kTiles, int32_t kAtoms, class Ops>
-QZ_BOTH inline void stream_bricks(const StreamArgs& a, Ops& ops, int32_t stripe, int32_t tile0, int32_t begin,
+QZ_BOTH inline void stream_bricks(const ProductArgs& a, Ops& ops, int32_t stripe, int32_t tile0, int32_t begin,
                                   int32_t end, StreamSums<kTiles>& total) {
   constexpr int32_t kDepth = kTiles == 1 ? 4 : 2;  // half bricks in flight, 1 KB each; more does not fit the registers
   using Words = decltype(ops.load_stream(a.w.codes));
@@ -161,7 +161,7 @@ QZ_BOTH constexpr int32_t stream_begin(int32_t bricks, int32_t part, int32_t par
 
 // Block i has stripe i / splits and share i % splits.
 template <class Type, int32_t kTiles, int32_t kAtoms, class Ops>
-QZ_BOTH inline void stream_body(const StreamArgs& a, Ops& ops) {
+QZ_BOTH inline void stream_body(const ProductArgs& a, Ops& ops) {
   constexpr int32_t kTokens = kTiles * 8;
   const int32_t stripe = ops.block() / a.splits, split = ops.block() % a.splits;
   const int32_t warp = ops.thread() / 32, lane = ops.thread() % 32;

@@ -6,7 +6,7 @@ namespace qz::cuda {
 
 // Calls f.template operator()<Type, kTiles, kAtoms>().
 template <class F>
-auto with_stream_variant(const StreamArgs& a, F&& f) {
+auto with_stream_variant(const ProductArgs& a, F&& f) {
   const auto of_group = [&]<class Type, int32_t kTiles>() {
     if (a.w.group == 16) return f.template operator()<Type, kTiles, 1>();
     if (a.w.group == 32) return f.template operator()<Type, kTiles, 2>();

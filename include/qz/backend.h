@@ -40,7 +40,7 @@ typedef struct qz_bricks {
   int64_t rows, cols;   /* of the matrix; in memory both are filled up to multiples of 64 */
   const void *codes;    /* [rows / 64][cols / 64][512] words of 8 codes; 16-byte aligned */
   const void *scales;   /* [rows / 64][groups][64] of type scale; 16-byte aligned */
-  const uint8_t *zeros; /* [rows / 64][groups][64]; NULL: symmetric */
+  const uint8_t *zeros; /* [rows / 64][groups][64]; 16-byte aligned; NULL: symmetric */
 } qz_bricks;
 
 /* What can be asked for. Values are frozen; a backend answers 0 to kinds that it does not know. */
@@ -49,10 +49,25 @@ enum {
   QZ_OP_NONE = 0,
   QZ_OP_DEQUANTIZE = 1, /* operands: out [rows, cols] F16, BF16 or F32, written; columns next to each other. Each weight is
                            scale * (code - zero), rounded once */
-  QZ_OP_GEMM = 2        /* operands: x [m, cols] F16 or BF16; y [m, rows] of the same type or F32, written; bias [rows] F32, or left out.
+  QZ_OP_GEMM = 2,       /* operands: x [m, cols] F16 or BF16; y [m, rows] of the same type or F32, written; bias [rows] F32, or left out.
                            y = x w^T + bias; columns of x and y next to each other, rows of x at multiples of 16 bytes. Sums are
                            float32 and do not change from run to run; y is rounded once */
+  /* GPTQ. Operands of these lie dense, row by row, but for rows of x. */
+  QZ_OP_HESSIAN = 3,     /* operands: x [m, n] F16 or BF16, rows at multiples of 16 bytes; h [n, n] F32. h += x^T x on and below the
+                            diagonal; what is above it has no meaning afterwards. Products are exact, sums float32 */
+  QZ_OP_GPTQ_COLUMNS = 4 /* the loop over columns with the scales given by `grid`. operands: target [rows, n] F32; lower [n, n] F32, the
+                            Cholesky factor of the Hessian whose rows and columns stand in the order of solving, the first one last,
+                            nothing above the diagonal is read; order [n] I32, the target's column for each of the factor's; scale and
+                            zero [rows, groups] F32; codes [rows, n] U8, written, as the target's columns stand; errors [rows, n] F32,
+                            written, as the factor's stand: the target minus what the codes stand for */
 };
+
+/* What GPTQ_COLUMNS may choose from: scale * (code - zero) of the column's group. */
+typedef struct qz_op_grid {
+  uint32_t struct_size;
+  int32_t most;  /* codes are 0 to most, 255 at most */
+  int64_t group; /* columns of the target that share a scale; the last group may have fewer */
+} qz_op_grid;
 
 /* One request. Pointers live during the call; what they point to lives until the stream has passed it. */
 typedef struct qz_op {
@@ -65,6 +80,7 @@ typedef struct qz_op {
    * so that the next operation on the same stream can have it as it is. */
   void *workspace;
   uint64_t workspace_bytes;
+  const qz_op_grid *grid; /* GPTQ_COLUMNS; NULL for others */
 } qz_op;
 
 typedef struct qz_backend_api {

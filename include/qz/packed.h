@@ -47,7 +47,7 @@ typedef struct qz_gemm_options {
  * opts may be NULL. w4a16: codes of up to 4 bits (integers, NF4, FP4); w8a16: wider ones, FP8 and GGUF's included;
  * QZ_STATUS_UNSUPPORTED says which of the two a matrix needs. */
 /* On a GPU (qz_packed_to_device) x, y and the bias are there; x is F16 or BF16, y of its type or F32, columns next to each other, rows of x
- * at multiples of 16 bytes. Up to 16 tokens weights are exact; of more they are rounded once to the type of x. With a workspace the
+ * at multiples of 16 bytes. Up to 64 tokens weights are exact; of more they are rounded once to the type of x. With a workspace the
  * product is enqueued and nothing is allocated or waited for: a stream that is being captured takes it. */
 QZ_API qz_status qz_gemm_w4a16(const qz_tensor *x, const qz_packed *w, const qz_tensor *y, const qz_gemm_options *opts);
 QZ_API qz_status qz_gemm_w8a16(const qz_tensor *x, const qz_packed *w, const qz_tensor *y, const qz_gemm_options *opts);

@@ -2,6 +2,7 @@
 // device; 1: something is wrong. A line per operation and scheme; full: larger shapes, for a real GPU.
 #include <algorithm>
 
+#include "gptq.h"
 #include "plugin.h"
 
 namespace qz::check {
@@ -36,7 +37,7 @@ bool run(const Plugin& p, qz_op* op) {
 bool lacks_library(const Plugin& p, const qz_op& op, const std::string& what) {
   failure().clear();
   if (p.api.supports(p.api.self, &op) > 0 || p.api.run(p.api.self, nullptr, &op) == QZ_STATUS_OK ||
-      failure().find("need cuBLASLt") == std::string::npos)
+      failure().find("needs cuBLASLt") == std::string::npos)
     return false;
   ++skipped;
   std::printf("SKIPPED %s: %s\n", what.c_str(), failure().c_str());
@@ -200,8 +201,88 @@ void refusals(const Plugin& p) {
   report(p.api.alloc(p.api.self, 99, 16, &none) != QZ_STATUS_OK, "device 99", "it gives memory");
 }
 
+void hessian(const Plugin& p, int64_t m, int64_t n, qz_dtype type, uint32_t seed) {
+  const std::string what = "hessian " + std::to_string(m) + " x " + std::to_string(n) + ", " + name_of(type);
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  const int64_t stride = (n + 15) / 8 * 8;
+  std::vector<char> x(static_cast<size_t>(m * stride) * 2, '\xff');
+  std::vector<float> values, before(static_cast<size_t>(n * n)), found(before.size());
+  for (int64_t i = 0; i < m * n; ++i) {
+    values.push_back(rounded(normal(random), type));
+    store(values.back(), type, x.data() + (i / n * stride + i % n) * 2);
+  }
+  for (float& h : before) h = normal(random);
+  Array dx(p, x), dh(p, before);
+  const qz_tensor operands[2] = {matrix_of(p, dx.data(), m, n, stride, type), dense_of(p, dh, n, n, QZ_DTYPE_F32)};
+  qz_op op = {};
+  op.struct_size = sizeof op;
+  op.kind = QZ_OP_HESSIAN;
+  op.operands = operands, op.count = 2;
+  if (lacks_library(p, op, what)) return;
+  if (!run(p, &op) || !dh.get(found.data())) return report(false, what, failure());
+  const std::string wrong = wrong_hessian(values, m, n, before, found, 2);  // run() runs it twice
+  report(wrong.empty(), what, wrong);
+}
+
+void columns(const Plugin& p, const Columns& c, const std::string& name) {
+  const std::string what = "gptq columns " + std::to_string(c.rows) + " x " + std::to_string(c.cols) + ", group " +
+                           std::to_string(c.group) + ", 0 to " + std::to_string(c.most) + name;
+  std::vector<uint8_t> codes(c.target.size(), 0xff);
+  std::vector<float> errors(c.target.size(), NAN);
+  Array target(p, c.target), lower(p, c.lower), order(p, c.order), scale(p, c.scale), zero(p, c.zero), dc(p, codes),
+      de(p, errors);
+  qz_tensor operands[7] = {
+      dense_of(p, target, c.rows, c.cols, QZ_DTYPE_F32), dense_of(p, lower, c.cols, c.cols, QZ_DTYPE_F32),
+      dense_of(p, order, c.cols, 1, QZ_DTYPE_I32),       dense_of(p, scale, c.rows, c.groups, QZ_DTYPE_F32),
+      dense_of(p, zero, c.rows, c.groups, QZ_DTYPE_F32), dense_of(p, dc, c.rows, c.cols, QZ_DTYPE_U8),
+      dense_of(p, de, c.rows, c.cols, QZ_DTYPE_F32)};
+  operands[2].ndim = 1;
+  qz_op_grid grid = {};
+  grid.struct_size = sizeof grid;
+  grid.most = c.most, grid.group = c.group;
+  qz_op op = {};
+  op.struct_size = sizeof op;
+  op.kind = QZ_OP_GPTQ_COLUMNS;
+  op.operands = operands, op.count = 7;
+  op.grid = &grid;
+  if (lacks_library(p, op, what)) return;
+  if (!run(p, &op) || !dc.get(codes.data()) || !de.get(errors.data())) return report(false, what, failure());
+  const std::string wrong = c.wrong(codes, errors);
+  report(wrong.empty(), what, wrong);
+  const auto refused = [&](const char* why) {
+    report(p.api.supports(p.api.self, &op) == 0 && p.api.run(p.api.self, nullptr, &op) != QZ_STATUS_OK, why,
+           "it is taken");
+  };
+  grid.group = 0;
+  refused("groups of no columns");
+  grid.group = c.group, grid.most = 256;
+  refused("codes of 9 bits");
+  grid.most = c.most, op.grid = nullptr;
+  refused("no grid");
+  op.grid = &grid, operands[1].shape[0] = c.cols + 1;
+  refused("a factor of another shape");
+  op.struct_size = offsetof(qz_op, grid);  // a host of before
+  operands[1].shape[0] = c.cols;
+  refused("an operation without room for a grid");
+}
+
+void gptq(const Plugin& p, bool full) {
+  hessian(p, 1, 1, QZ_DTYPE_F16, 1);
+  hessian(p, 33, 70, QZ_DTYPE_BF16, 2);
+  hessian(p, 50, 300, QZ_DTYPE_F16, 3);
+  if (full) hessian(p, 4096, 1100, QZ_DTYPE_BF16, 4);
+  columns(p, Columns(1, 1, 1, 15, false, 1), "");
+  columns(p, Columns(37, 100, 32, 15, false, 2), "");
+  columns(p, Columns(33, 128, 128, 3, true, 3), ", act-order");
+  columns(p, Columns(40, 300, 64, 7, true, 4), ", act-order");
+  columns(p, Columns(70, 260, 260, 255, false, 5), "");
+  if (full) columns(p, Columns(512, 2048, 128, 15, true, 6), ", act-order");
+}
+
 void suite(const Plugin& p, bool full) {
   refusals(p);
+  gptq(p, full);
   uint32_t seed = 0;
   struct Shape {
     int64_t rows, cols;
@@ -217,9 +298,9 @@ void suite(const Plugin& p, bool full) {
                                std::to_string(group) + ", scales " + name_of(scale) +
                                (m.asymmetric ? ", zero points" : "");
       dequantize(p, m, seed / 2 % 3 + 1, "dequantize " + what);
-      std::vector<int64_t> tokens = {1, 5, 8, 9, 16, 17, 33};
-      if (full) tokens.insert(tokens.end(), {64, 200, 2048});
-      if (!full && s.rows * s.cols > 10000) tokens = {1 + seed % 8, 9 + seed % 8, 19};
+      std::vector<int64_t> tokens = {1, 5, 8, 9, 16, 17, 33, 65};
+      if (full) tokens.insert(tokens.end(), {32, 64, 200, 2048});
+      if (!full && s.rows * s.cols > 10000) tokens = {1 + seed % 8, 9 + seed % 24, 33 + seed % 32, 65};
       for (const int64_t t : tokens) {
         const Product c = {t, type, (seed + t) % 3 ? type : QZ_DTYPE_F32, (seed + t) % 2 == 0};
         gemm(p, m, c,

@@ -91,7 +91,7 @@ class Array {
   void* data_ = nullptr;
 };
 
-inline size_t width_of(qz_dtype t) { return t == QZ_DTYPE_F32 ? 4 : 2; }
+inline size_t width_of(qz_dtype t) { return t == QZ_DTYPE_F32 || t == QZ_DTYPE_I32 ? 4 : t == QZ_DTYPE_U8 ? 1 : 2; }
 inline const char* name_of(qz_dtype t) { return t == QZ_DTYPE_F32 ? "f32" : t == QZ_DTYPE_F16 ? "f16" : "bf16"; }
 
 // Rounds to nearest even, as IEEE 754 says; the compiler's own F16, bits for BF16.

@@ -55,6 +55,7 @@ T* HostOps::checked(T* p, size_t alignment) const {
 }
 template float* HostOps::checked(float*, size_t) const;
 template uint32_t* HostOps::checked(uint32_t*, size_t) const;
+template uint8_t* HostOps::checked(uint8_t*, size_t) const;
 
 template <class T>
 T HostOps::read(const void* p, size_t alignment) const {
@@ -175,6 +176,13 @@ void gather(Block& block, int32_t, Block::Lane (&lanes)[32]) {
   }
 }
 
+void exchange(Block&, int32_t, Block::Lane (&lanes)[32]) {
+  for (const Block::Lane& lane : lanes) {
+    const int32_t from = *static_cast<const int32_t*>(lane.b);
+    *static_cast<float*>(lane.out) = *static_cast<const float*>(lanes[from].a);
+  }
+}
+
 constexpr int32_t kWide = 64;  // columns of the emulated wgmma
 
 // PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions": a warp's 16 rows are held as by mma.m16n8k16, B is read
@@ -236,6 +244,12 @@ void HostOps::mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
 }
 template void HostOps::mma<Half>(float (&)[4], const uint32_t (&)[4], const uint32_t (&)[2]);
 template void HostOps::mma<Brain>(float (&)[4], const uint32_t (&)[4], const uint32_t (&)[2]);
+
+float HostOps::shuffle(float f, int32_t from) {
+  float found;
+  block_->meet(thread_, {&found, &f, &from}, &exchange);
+  return found;
+}
 
 void HostOps::load_matrices(const void* row, uint32_t (&r)[4]) { block_->meet(thread_, {r, row, nullptr}, &gather); }
 

@@ -68,6 +68,11 @@ class HostOps {
 
   static uint32_t and_or(uint32_t a, uint32_t b, uint32_t c) { return (a & b) | c; }
   static float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+  static float add(float a, float b) { return a + b; }
+  static float mul(float a, float b) { return a * b; }
+  static float div(float a, float b) { return a / b; }
+  float shuffle(float f, int32_t from);  // of all lanes: what lane `from` brings
+  void store_8(uint8_t* p, uint8_t v) const { *checked(p, 1) = v; }
   template <class Type>
   uint32_t add2(uint32_t a, uint32_t b) const;  // both halves, rounded to the type
   // mma.sync.m16n8k16 with the fragments of the PTX ISA; all 32 lanes of the warp have to come.

@@ -1,13 +1,17 @@
 // The launchers of cuda/args.h on the emulator.
+#include "columns.h"
 #include "dequantize.h"
 #include "emulator.h"
 #include "finish.h"
+#include "ring_variants.h"
 #include "stream_variants.h"
 
 namespace qz::cuda {
 
 int load_dequantize() { return 0; }
 int load_stream() { return 0; }
+int load_ring() { return 0; }
+int load_columns() { return 0; }
 int load_finish() { return 0; }
 
 int launch_dequantize(const DequantizeArgs& args, void*) {
@@ -16,11 +20,25 @@ int launch_dequantize(const DequantizeArgs& args, void*) {
   return 0;
 }
 
-int launch_stream(const StreamArgs& args, void*) {
+int launch_stream(const ProductArgs& args, void*) {
   with_stream_variant(args, [&]<class Type, int32_t kTiles, int32_t kAtoms>() {
     run_grid(static_cast<int32_t>(bricks_of(args.w.rows) * args.splits), kStreamThreads, stream_shared_floats(kTiles),
              [&](HostOps& ops) { stream_body<Type, kTiles, kAtoms>(args, ops); });
   });
+  return 0;
+}
+
+int launch_ring(const ProductArgs& args, void*) {
+  with_ring_variant(args, [&]<class Type, class R>() {
+    run_grid(static_cast<int32_t>(ring_tiles<R>(args.w.rows) * args.splits), kRingThreads, R::kBytes / 4,
+             [&](HostOps& ops) { ring_body<Type, R>(args, ops); });
+  });
+  return 0;
+}
+
+int launch_columns(const ColumnsArgs& args, void*) {
+  run_grid((args.rows + kColumnsBlockRows - 1) / kColumnsBlockRows, kColumnsThreads, kTriangle,
+           [&](HostOps& ops) { columns_body(args, ops); });
   return 0;
 }
 

@@ -70,14 +70,16 @@ Outcome synchronize(int32_t, void*) { return checked(); }
 
 Outcome prepare_dense(int32_t) {
   if (!std::getenv("QZ_TEST_NO_CUBLASLT")) return {};
-  return {QZ_STATUS_DEVICE, "products of more than 16 tokens need cuBLASLt, but libcublasLt.so.13 is not there"};
+  return {QZ_STATUS_DEVICE, "this needs cuBLASLt, but libcublasLt.so.13 is not there"};
 }
 Outcome dense_product(int32_t, void*, const DenseArgs& a) {
   for (int64_t t = 0; t < a.m; ++t) {
     for (int64_t r = 0; r < a.rows; ++r) {
       double sum = 0;
       for (int64_t c = 0; c < a.cols; ++c)
-        sum += double{value_at(a.x, t * a.x_stride + c, a.type)} * double{value_at(a.w, r * a.w_stride + c, a.type)};
+        sum += double{value_at(a.x, a.x_across ? c * a.x_stride + t : t * a.x_stride + c, a.type)} *
+               double{value_at(a.w, a.w_across ? c * a.w_stride + r : r * a.w_stride + c, a.type)};
+      if (a.adds) sum += double{value_at(a.y, t * a.y_stride + r, a.y_type)};
       const auto rounded = static_cast<float>(sum);
       from_f32(&rounded, dtype_of(a.y_type), 1, static_cast<char*>(a.y) + (t * a.y_stride + r) * float_bytes(a.y_type));
     }

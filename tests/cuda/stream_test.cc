@@ -3,60 +3,10 @@
 
 #include <array>
 
-#include "problem.h"
+#include "product_check.h"
 
 namespace qz::cuda {
 namespace {
-
-struct Case {
-  int64_t m, rows, cols;
-  const char* scheme;
-  DType type, y_type, scale;
-  int32_t splits;
-  bool bias;
-};
-
-std::vector<char> run(const Case& c, const Problem& p, const Tokens& x, const std::vector<float>& bias) {
-  const int64_t stride = c.rows + 3, stripes = bricks_of(c.rows);
-  const auto width = static_cast<int64_t>(dtype_bits(c.y_type) / 8);
-  DeviceArray y(static_cast<size_t>(((c.m - 1) * stride + c.rows) * width));
-  DeviceArray partial(static_cast<size_t>(stripes * c.splits * kStreamTokens * kBrickSide * 4));
-  DeviceArray arrived(static_cast<size_t>(stripes * 4), 0);
-  const DeviceArray b(bias.data(), bias.size() * 4);
-  StreamArgs args = {};
-  args.w = p.view();
-  args.x = x.memory->as<uint16_t>();
-  args.y = y.as<void>();
-  args.bias = bias.empty() ? nullptr : b.as<float>();
-  args.partial = partial.as<float>();
-  args.arrived = arrived.as<uint32_t>();
-  args.x_stride = x.stride, args.y_stride = stride;
-  args.m = static_cast<int32_t>(c.m), args.splits = c.splits;
-  args.type = float_of(c.type), args.y_type = float_of(c.y_type);
-  device().failure.clear();
-  EXPECT_EQ(launch_stream(args, nullptr), 0);
-  EXPECT_EQ(device().failure, "");
-  for (int64_t s = 0; s < stripes; ++s) EXPECT_EQ(arrived.as<uint32_t>()[s], 0u) << "a counter is left dirty";
-  return {y.as<char>(), y.as<char>() + y.bytes()};
-}
-
-void check(const Case& c, uint32_t seed) {
-  SCOPED_TRACE(std::string(c.scheme) + " m " + std::to_string(c.m) + " rows " + std::to_string(c.rows) + " cols " +
-               std::to_string(c.cols) + " splits " + std::to_string(c.splits));
-  const Problem p(c.rows, c.cols, c.scheme, c.scale, seed);
-  const Tokens x(c.m, c.cols, c.type, seed + 1);
-  std::vector<float> bias;
-  for (int64_t r = 0; c.bias && r < c.rows; ++r) bias.push_back(static_cast<float>(r % 7) - 3);
-  const std::vector<char> y = run(c, p, x, bias);
-  EXPECT_LE(worst_error(p, x, bias, y.data(), c.y_type, c.rows + 3), 1.0);
-  for (int64_t t = 0; t + 1 < c.m; ++t) {
-    float beside;
-    to_f32(y.data() + (t * (c.rows + 3) + c.rows) * static_cast<int64_t>(dtype_bits(c.y_type) / 8), c.y_type, 1,
-           &beside);
-    ASSERT_TRUE(std::isnan(beside)) << "written beside row " << t;
-  }
-  EXPECT_EQ(y, run(c, p, x, bias)) << "another order of threads and blocks, another result";
-}
 
 TEST(StreamTest, GroupsTypesAndZeroPoints) {
   uint32_t seed = 0;

@@ -171,13 +171,15 @@ struct Bench {
                  static_cast<long long>(s.rows), static_cast<long long>(s.cols), static_cast<long long>(m), ours.median,
                  ours.low, ours.high, bytes / rate * 1e6, bytes / ours.median / 1e3, flops / ours.median / 1e6,
                  theirs.median));
-      if (kernel_for(m) == Kernel::kStream) splits(s, w, operands, m, codes, codes_bytes, copies);
+      if (m <= kStreamTokens) splits(s, w, operands, m, codes, codes_bytes, copies, false);
+      if (m > 8 && m <= kRingTokens) splits(s, w, operands, m, codes, codes_bytes, copies, true);
     }
   }
 
-  // The table of shares: what each number of them takes, and which one the plan picks.
+  // The table of shares: what each number of them takes with the stream or the ring kernel, and which one the plan
+  // picks. The plan's constants are calculated: this is what replaces them.
   void splits(const Shape& s, qz_bricks& w, const qz_tensor* operands, int64_t m, const Memory& codes,
-              uint64_t codes_bytes, int copies) {
+              uint64_t codes_bytes, int copies, bool ring) {
     qz_op op = {};
     op.struct_size = sizeof op;
     op.kind = QZ_OP_GEMM;
@@ -186,24 +188,35 @@ struct Bench {
     op.count = 2;
     Request r;
     must(take_request(op, &r).empty(), "request");
-    for (const int32_t shares : {1, 2, 3, 4, 6, 8, 12, 16}) {
-      if (shares > qz::bricks_of(s.cols) / 4) continue;
-      Memory workspace(std::max<uint64_t>(stream_workspace(s.rows, m, shares), 256));
-      StreamArgs a = {};
-      a.w = r.w, a.x = r.x, a.y = r.y;
-      a.arrived = static_cast<uint32_t*>(workspace.p);
-      a.partial = reinterpret_cast<float*>(static_cast<char*>(workspace.p) + kCounterBytes);
-      a.x_stride = r.x_stride, a.y_stride = r.y_stride;
-      a.m = r.m, a.splits = shares;
-      a.type = r.type, a.y_type = r.y_type;
-      const Time t = measure(stream, std::clamp(copies, 4, 40), [&](int i) {
-        a.w.codes = reinterpret_cast<const uint32_t*>(static_cast<char*>(codes.p) +
-                                                      codes_bytes * static_cast<uint64_t>(i % copies));
-        return launch_stream(a, stream) == 0;
-      });
-      row(format("{\"rows\": %lld, \"cols\": %lld, \"m\": %lld, \"splits\": %d, \"us\": %.2f, \"planned\": %s}",
-                 static_cast<long long>(s.rows), static_cast<long long>(s.cols), static_cast<long long>(m), shares,
-                 t.median, shares == stream_splits(s.rows, s.cols, units) ? "true" : "false"));
+    const RingCut planned =
+        ring ? ring_cut(s.rows, s.cols, m, units) : RingCut{stream_splits(s.rows, s.cols, units), 1};
+    const bool chosen = (kernel_for(m) == Kernel::kRing) == ring;
+    for (const int32_t parts : {1, 2}) {
+      if (ring ? parts == 1 && m <= 32 : parts == 2) continue;
+      for (const int32_t shares : {1, 2, 3, 4, 6, 8, 12, 16}) {
+        if (shares > qz::bricks_of(s.cols) / 4) continue;
+        const RingCut cut = {shares, parts};
+        Memory workspace(
+            std::max<uint64_t>(ring ? ring_workspace(s.rows, m, cut) : stream_workspace(s.rows, m, shares), 256));
+        ProductArgs a = {};
+        a.w = r.w, a.x = r.x, a.y = r.y;
+        a.arrived = static_cast<uint32_t*>(workspace.p);
+        a.partial = reinterpret_cast<float*>(static_cast<char*>(workspace.p) + kCounterBytes);
+        a.x_stride = r.x_stride, a.y_stride = r.y_stride;
+        a.m = r.m, a.splits = shares, a.parts = parts;
+        a.type = r.type, a.y_type = r.y_type;
+        const Time t = measure(stream, std::clamp(copies, 4, 40), [&](int i) {
+          a.w.codes = reinterpret_cast<const uint32_t*>(static_cast<char*>(codes.p) +
+                                                        codes_bytes * static_cast<uint64_t>(i % copies));
+          return (ring ? launch_ring(a, stream) : launch_stream(a, stream)) == 0;
+        });
+        const bool same = chosen && shares == planned.splits && parts == planned.parts;
+        row(
+            format("{\"rows\": %lld, \"cols\": %lld, \"m\": %lld, \"kernel\": \"%s\", \"splits\": %d, \"parts\": %d, "
+                   "\"us\": %.2f, \"planned\": %s}",
+                   static_cast<long long>(s.rows), static_cast<long long>(s.cols), static_cast<long long>(m),
+                   ring ? "ring" : "stream", shares, parts, t.median, same ? "true" : "false"));
+      }
     }
   }
 };
@@ -230,6 +243,7 @@ int main(int argc, char** argv) {
   must(cudaGetDeviceProperties(&properties, 0) == cudaSuccess && cudaStreamCreate(&stream) == cudaSuccess, "device");
   const Outcome prepared = prepare_dense(0);
   if (!prepared.ok()) std::fprintf(stderr, "%s\n", prepared.words.c_str()), ++failures;
+  must(load_ring() == 0, "kernels");  // of this program, beside the plug-in's
   Bench bench{plugin, stream, properties.multiProcessorCount, static_cast<uint64_t>(properties.l2CacheSize), 0};
   bench.rate = copy_rate(stream);
   row(format("{\"device\": \"%s\", \"multiprocessors\": %d, \"l2_bytes\": %d, \"copy_gb_s\": %.0f}", properties.name,

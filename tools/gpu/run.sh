@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tools/gpu/run.sh FOLDER [dry]: everything that is to be known about libqz_cuda.so on this GPU, into FOLDER: build, every operation
 # against double precision, compute-sanitizer where it is there, then times. Needs nvcc 13, g++ and python3, and cuBLASLt for products of
-# more than 16 tokens; no network. dry: the same steps without a GPU, on the emulator.
+# more than 64 tokens; no network. dry: the same steps without a GPU, on the emulator.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 out=${1:?"usage: tools/gpu/run.sh FOLDER [dry]"} dry=${2:-}
@@ -44,12 +44,12 @@ flags=(-Icuda -Iinclude -Ilib -I.)
 
 say "build for sm_$arch"
 objects=()
-for kernel in dequantize finish stream; do
+for kernel in columns dequantize finish ring stream; do
   python3 -B tools/gpu/compile "$nvcc" "$arch" "cuda/$kernel.cu" "$work/$kernel.o" "${flags[@]}"
   cp "$work/$kernel.o.json" "$out/$kernel.ptxas.json"
   objects+=("$work/$kernel.o")
 done
-for part in request cublaslt runtime; do
+for part in gptq request cublaslt runtime; do
   g++ -std=c++20 -O2 -fPIC -fvisibility=hidden "${flags[@]}" -isystem "$headers" -c "cuda/$part.cc" -o "$work/$part.o"
   objects+=("$work/$part.o")
 done
@@ -57,6 +57,7 @@ g++ -std=c++20 -O2 -fPIC -fvisibility=hidden "${flags[@]}" -c cuda/backend.cc -o
 libraries=("$cudart" -ldl -lrt -lpthread)
 g++ -shared -o "$work/libqz_cuda.so" "$work/backend.o" "${objects[@]}" "${libraries[@]}" -Wl,--version-script=cuda/libqz_cuda.map
 g++ -std=c++20 -O3 "${flags[@]}" tests/backend/conformance.cc -ldl -o "$work/conformance"
+g++ -std=c++20 -O3 "${flags[@]}" tools/gpu/gptq_bench.cc -ldl -o "$work/gptq_bench"
 "$nvcc" -std=c++20 -O2 -gencode "arch=compute_$arch,code=sm_$arch" "${flags[@]}" tools/gpu/bench.cu "${objects[@]}" -cudart none \
   -Xlinker "$cudart" -ldl -lrt -lpthread -o "$work/bench"
 if [[ $arch == 90a ]]; then
@@ -67,9 +68,11 @@ plugin=$work/libqz_cuda.so
 
 if [[ $dry ]]; then
   say "conformance on the emulator"
-  g++ -std=c++20 -O2 -fPIC -shared -Wno-unknown-pragmas "${flags[@]}" cuda/backend.cc cuda/request.cc tests/cuda/block.cc tests/cuda/emulator.cc \
+  g++ -std=c++20 -O2 -fPIC -shared -Wno-unknown-pragmas "${flags[@]}" cuda/backend.cc cuda/gptq.cc cuda/request.cc tests/cuda/block.cc tests/cuda/emulator.cc \
     tests/cuda/launch_host.cc tests/cuda/runtime_host.cc lib/tensor/convert.cc lib/tensor/dtype.cc -o "$work/emulated.so"
   "$work/conformance" "$work/emulated.so" | tee "$out/conformance.txt"
+  say "GPTQ's operations on the emulator"
+  "$work/gptq_bench" "$work/emulated.so" "$out/gptq.json" small
   say "the plug-in on this machine"
   "$work/probe" || (($? == 77))
   "$work/conformance" "$plugin" || (($? == 77))
@@ -96,5 +99,6 @@ else
   echo "no compute-sanitizer here"
 fi
 say "times"
+timeout 60 "$work/gptq_bench" "$plugin" "$out/gptq.json" | tee "$out/gptq.txt" || echo "gptq_bench: exit status $?"
 timeout 240 "$work/bench" "$plugin" "$out/bench.json" | tee "$out/bench.txt"
 say "done: $out"
