@@ -17,13 +17,10 @@ Result<QMatrix> round_to_blocks(const Context& context, MatrixView w, const floa
   const int64_t count = w.cols / block->elements;
   q.codes.resize(static_cast<size_t>(w.rows * count * block->bytes));
   QZ_TRY(parallel_for(context, static_cast<uint32_t>(w.rows), [&](uint32_t r, uint32_t) {
-    for (int64_t b = 0; b < count; ++b) {
-      const int64_t c = b * block->elements;
-      BlockFields fields;
-      if (!fit_block(*block, w.row(r) + c, importance ? importance + c : nullptr, &fields))
-        return error(Code::kNumeric, "row %u, column %lld: the scale does not fit F16", r, static_cast<long long>(c));
-      block->pack(fields, q.codes.data() + (r * count + b) * block->bytes);
-    }
+    const int64_t done = fit_blocks(*block, count, w.row(r), importance, q.codes.data() + r * count * block->bytes);
+    if (done < count)
+      return error(Code::kNumeric, "row %u, column %lld: the scale does not fit F16", r,
+                   static_cast<long long>(done * block->elements));
     return Status();
   }));
   return q;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/simd.h"
 #include "packed/blocks_iq.h"
 #include "packed/blocks_k.h"
 #include "packed/blocks_simple.h"
@@ -36,12 +37,29 @@ Scheme block_scheme(const BlockCode& block) {
   return s;
 }
 
+namespace {
+
+QZ_SIMD_CLONES
+void uniform_part(const uint8_t* codes, int n, float first, float scale, float offset, float* out) {
+  for (int i = 0; i < n; ++i) {
+    const float product = scale * (static_cast<float>(codes[i]) + first);
+    out[i] = product - offset;
+  }
+}
+
+}  // namespace
+
 void decode_block(const BlockCode& block, const uint8_t* bytes, float* out) {
   BlockFields f;
   block.unpack(bytes, &f);
   for (int32_t p = 0; p < block.parts(); ++p) {
     const float scale = f.d * static_cast<float>(f.scales[p]), offset = f.dmin * static_cast<float>(f.mins[p]);
-    for (int32_t i = p * block.part; i < (p + 1) * block.part; ++i) {
+    const int32_t first = p * block.part;
+    if (block.uniform) {
+      uniform_part(f.codes + first, block.part, block.points[0], scale, offset, out + first);
+      continue;
+    }
+    for (int32_t i = first; i < first + block.part; ++i) {
       const float product = scale * block.points[f.codes[i]];
       out[i] = product - offset;
     }
