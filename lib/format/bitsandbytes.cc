@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/json.h"
+#include "base/simd.h"
 #include "format/fields.h"
 #include "format/parts.h"
 #include "packed/codebook.h"
@@ -88,9 +89,19 @@ void fill(const std::vector<T>& values, Part* part) {
   std::memcpy(part->bytes.data(), values.data(), part->bytes.size());
 }
 
+QZ_SIMD_CLONES
+void join_pairs(const uint8_t* codes, size_t bytes, uint8_t* out) {
+  for (size_t i = 0; i < bytes; ++i) out[i] = static_cast<uint8_t>(codes[2 * i] << 4 | codes[2 * i + 1]);
+}
+
+QZ_SIMD_CLONES
+void shift_codes(const uint8_t* codes, size_t n, uint8_t* out) {
+  for (size_t i = 0; i < n; ++i) out[i] = static_cast<uint8_t>(codes[i] - 128);
+}
+
 Parts encode_int8(const QMatrix& q, Parts parts) {
   fill(q.scales, &parts[0]);
-  for (size_t i = 0; i < q.codes.size(); ++i) parts[1].bytes[i] = static_cast<uint8_t>(q.codes[i] - 128);
+  shift_codes(q.codes.data(), q.codes.size(), parts[1].bytes.data());
   return parts;
 }
 
@@ -99,8 +110,8 @@ Result<Parts> encode(const QMatrix& q) {
   QZ_TRY(can_store(q.scheme, q.rows, q.cols, !q.g_idx.empty()));
   Parts parts = make_parts(layout(q.scheme, q.rows, q.cols, false));
   if (q.scheme.code == CodeKind::kLlmInt8) return encode_int8(q, std::move(parts));
-  for (size_t i = 0; i < q.codes.size(); ++i)
-    parts[0].bytes[i / 2] |= static_cast<uint8_t>(i % 2 ? q.codes[i] : q.codes[i] << 4);
+  join_pairs(q.codes.data(), q.codes.size() / 2, parts[0].bytes.data());
+  if (q.codes.size() % 2 > 0) parts[0].bytes.back() = static_cast<uint8_t>(q.codes.back() << 4);
   fill(codebook(q.scheme.code), &parts[2]);
   const std::string text = state_text(q.scheme, q.rows, q.cols, q.nested.offset);
   std::memcpy(parts[3].bytes.data(), text.data(), parts[3].bytes.size());

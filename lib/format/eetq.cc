@@ -3,6 +3,8 @@
 // FasterTransformer's kernels load them. EETQ's own loader calls the same tensor "qweight".
 #include "format/eetq.h"
 
+#include <array>
+
 #include "base/json.h"
 #include "format/fields.h"
 #include "format/kept.h"
@@ -13,6 +15,17 @@ namespace {
 
 constexpr const char* kName = "eetq";
 constexpr int64_t kTile = 64;  // columns that lie together; two rows take turns
+constexpr int64_t kRun = 16;   // columns that change places among themselves
+// Of 16 columns the order is 0 1 8 9 2 3 10 11 4 5 12 13 6 7 14 15, and of each four of these the middle two change
+// places.
+constexpr std::array<int64_t, kRun> kPlaces = [] {
+  std::array<int64_t, kRun> places = {};
+  for (int64_t c = 0; c < kRun; ++c) {
+    const int64_t permuted = c % 2 + 2 * (c / 8) + 4 * (c % 8 / 2);
+    places[static_cast<size_t>(c)] = permuted / 4 * 4 + permuted % 2 * 2 + permuted % 4 / 2;
+  }
+  return places;
+}();
 
 Status can_store(const Scheme& scheme, int64_t rows, int64_t cols, bool g_idx) {
   QZ_TRY(check_storable(kName, scheme, {8}, rows, cols));
@@ -30,12 +43,9 @@ std::vector<PartSpec> layout(const Scheme&, int64_t rows, int64_t cols, bool) {
   return {{"weight", DType::kI8, {cols, rows}}, {"weight_scales", DType::kF16, {rows}}};
 }
 
-// Where the code of (row, col) lies. Of 16 columns the order is 0 1 8 9 2 3 10 11 4 5 12 13 6 7 14 15 and of each four
-// of these the middle two change places; tiles of 64 columns of an even row and of the next one alternate.
+// Where the code of (row, col) lies: tiles of 64 columns of an even row and of the next one alternate.
 size_t place(int64_t row, int64_t col, int64_t cols) {
-  const int64_t c = col % 16, permuted = c % 2 + 2 * (c / 8) + 4 * (c % 8 / 2);
-  const int64_t swapped = permuted / 4 * 4 + permuted % 2 * 2 + permuted % 4 / 2;
-  const int64_t in_tile = col % kTile / 16 * 16 + swapped;
+  const int64_t in_tile = col % kTile / kRun * kRun + kPlaces[static_cast<size_t>(col % kRun)];
   return static_cast<size_t>(row / 2 * 2 * cols + col / kTile * 2 * kTile + row % 2 * kTile + in_tile);
 }
 
@@ -44,8 +54,11 @@ Result<Parts> encode(const QMatrix& q) {
   QZ_TRY(can_store(q.scheme, q.rows, q.cols, !natural_groups(q.g_idx, q.cols, q.scheme)));
   Parts parts = make_parts(layout(q.scheme, q.rows, q.cols, false));
   for (int64_t r = 0; r < q.rows; ++r)
-    for (int64_t c = 0; c < q.cols; ++c)
-      parts[0].bytes[place(r, c, q.cols)] = q.codes[static_cast<size_t>(r * q.cols + c)];
+    for (int64_t c = 0; c < q.cols; c += kRun) {
+      const uint8_t* from = q.codes.data() + r * q.cols + c;
+      uint8_t* to = parts[0].bytes.data() + place(r, c, q.cols);
+      for (int64_t i = 0; i < kRun; ++i) to[kPlaces[static_cast<size_t>(i)]] = from[i];
+    }
   QZ_TRY(write_scales(q.scales, &parts[1]));
   return parts;
 }

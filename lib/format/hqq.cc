@@ -3,9 +3,11 @@
 // of lines that share bytes, the first in the high bits: reading row by row is all that packing has to know.
 #include "format/hqq.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/json.h"
+#include "base/simd.h"
 #include "format/bitsandbytes.h"
 #include "format/fields.h"
 #include "format/kept.h"
@@ -107,8 +109,20 @@ std::vector<PartSpec> layout(const Scheme& s, int64_t rows, int64_t cols, bool) 
   return parts;
 }
 
+QZ_SIMD_CLONES
+void add_shifted(const uint8_t* codes, size_t n, int32_t shift, uint8_t* out) {
+  for (size_t i = 0; i < n; ++i) out[i] = static_cast<uint8_t>(out[i] | codes[i] << shift);
+}
+
 void pack_codes(const Packing& p, const std::vector<uint8_t>& codes, Part* part) {
   const size_t size = dtype_bits(p.word) / 8, piece = part->bytes.size() / size;
+  for (int32_t k = 0; size == 1 && k < p.pieces; ++k) {  // words are zero at first
+    const size_t at = static_cast<size_t>(k) * piece;
+    if (at < codes.size())
+      add_shifted(codes.data() + at, std::min(piece, codes.size() - at), p.first_shift - p.bits * k,
+                  part->bytes.data());
+  }
+  if (size == 1) return;
   for (size_t i = 0; i < piece; ++i) {
     uint32_t word = 0;
     for (int32_t k = 0; k < p.pieces; ++k)

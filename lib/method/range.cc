@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/simd.h"
 #include "tensor/convert.h"
+#include "tensor/extremes.h"
 
 namespace qz {
 namespace {
@@ -37,6 +38,12 @@ float segment_error(const float* w, const float* h, int64_t n, float scale, floa
   float total = 0;
   for (float s : sum) total += s;
   return total;
+}
+
+QZ_SIMD_CLONES
+void segment_codes(const float* w, int64_t n, float inverse, float zero, float max_code, uint8_t* codes) {
+  for (int64_t j = 0; j < n; j++)
+    codes[j] = static_cast<uint8_t>(static_cast<int32_t>(nearest_code(w[j], inverse, zero, max_code)));
 }
 
 // Numerator and denominator of the least-squares scale for the codes that a candidate gives.
@@ -76,12 +83,7 @@ struct Segments {
 
 Candidate full_range(const Segments& s, const Scheme& scheme, const RangeOptions& o, float* low, float* high) {
   *low = *high = 0;
-  s.each([&](const float* p) {
-    for (int64_t j = 0; j < s.c1 - s.c0; j++) {
-      *low = std::min(*low, p[j]);
-      *high = std::max(*high, p[j]);
-    }
-  });
+  s.each([&](const float* p) { widen(p, s.c1 - s.c0, low, high); });
   const float mid = static_cast<float>(scheme.mid_code()), max_code = static_cast<float>(scheme.max_code());
   if (scheme.symmetric) {
     const float extreme = std::max(-*low, *high);
@@ -199,10 +201,10 @@ std::vector<uint8_t> nearest_codes(const Context& context, MatrixView w, const G
   const float max_code = static_cast<float>(scheme.max_code());
   (void)parallel_for(context, static_cast<uint32_t>(ceil_div(w.rows, kRows)), [&](uint32_t task, uint32_t) {
     for (int64_t r = task * kRows; r < std::min<int64_t>(w.rows, (task + 1) * kRows); r++)
-      for (int64_t c = 0; c < w.cols; c++) {
+      for (int64_t c = 0; c < w.cols; c += size) {
         const size_t at = static_cast<size_t>(grid.at(r, c / size));
-        codes[static_cast<size_t>(r * w.cols + c)] =
-            static_cast<uint8_t>(nearest_code(w.row(r)[c], grid.inverse[at], grid.zero[at], max_code));
+        segment_codes(w.row(r) + c, std::min(size, w.cols - c), grid.inverse[at], grid.zero[at], max_code,
+                      codes.data() + r * w.cols + c);
       }
     return Status();
   });

@@ -1,14 +1,28 @@
 #include "method/row_absmax.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/checked.h"
 #include "base/pool.h"
+#include "base/simd.h"
+#include "tensor/extremes.h"
 
 namespace qz {
 
-constexpr int64_t kRows = 32;  // rows of one task
+constexpr int64_t kRows = 32;            // rows of one task
+constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: rounds to nearest even by alignment
+
+namespace {
+
+QZ_SIMD_CLONES
+void parts_of_127(const float* w, int64_t n, float inverse, uint8_t* codes) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float code = (w[i] * inverse + kRounder) - kRounder;
+    codes[i] = static_cast<uint8_t>(static_cast<int32_t>(code) + 128);
+  }
+}
+
+}  // namespace
 
 Result<QMatrix> round_to_row_absmax(const Context& context, MatrixView w, const Scheme& scheme) {
   QMatrix q;
@@ -21,12 +35,9 @@ Result<QMatrix> round_to_row_absmax(const Context& context, MatrixView w, const 
   QZ_TRY(parallel_for(context, static_cast<uint32_t>(ceil_div(w.rows, kRows)), [&](uint32_t task, uint32_t) {
     for (int64_t r = task * kRows; r < std::min(w.rows, (task + int64_t{1}) * kRows); ++r) {
       const float* row = w.row(r);
-      float most = 0;
-      for (int64_t c = 0; c < w.cols; ++c) most = std::max(most, std::fabs(row[c]));
+      const float most = largest_magnitude(row, w.cols);
       q.scales[static_cast<size_t>(r)] = most;
-      const float inverse = most > 0 ? 127 / most : 0;
-      uint8_t* codes = q.codes.data() + r * w.cols;
-      for (int64_t c = 0; c < w.cols; ++c) codes[c] = static_cast<uint8_t>(128 + std::nearbyint(row[c] * inverse));
+      parts_of_127(row, w.cols, most > 0 ? 127 / most : 0, q.codes.data() + r * w.cols);
     }
     return Status();
   }));

@@ -7,6 +7,7 @@
 #include "base/pool.h"
 #include "packed/codebook.h"
 #include "tensor/convert.h"
+#include "tensor/extremes.h"
 
 namespace qz {
 namespace {
@@ -19,15 +20,22 @@ float storable(float scale, DType dtype) {
   return scale > 0 ? std::max(round_to(scale, dtype), smallest) : 1.0f;  // a group of zeros: any scale will do
 }
 
-// Flat blocks. Elements [begin, end) of the matrix read row by row.
+// Elements [begin, end) of the matrix read row by row.
 void round_block(MatrixView w, int64_t begin, int64_t end, QMatrix* q) {
-  const auto at = [&](int64_t i) { return w.row(i / w.cols)[i % w.cols]; };
+  const auto each_run = [&](const auto& run) {  // blocks may cross the ends of rows
+    for (int64_t i = begin; i < end;) {
+      const int64_t n = std::min(end - i, w.cols - i % w.cols);
+      run(w.row(i / w.cols) + i % w.cols, i, n);
+      i += n;
+    }
+  };
   float most = 0;
-  for (int64_t i = begin; i < end; ++i) most = std::max(most, std::fabs(at(i)));
+  each_run([&](const float* from, int64_t, int64_t n) { most = std::max(most, largest_magnitude(from, n)); });
   q->scales[static_cast<size_t>(begin / q->scheme.group)] = most;
   const float inverse = most > 0 ? 1 / most : 0;
-  for (int64_t i = begin; i < end; ++i)
-    q->codes[static_cast<size_t>(i)] = nearest_in_codebook(q->scheme.code, at(i) * inverse);
+  each_run([&](const float* from, int64_t i, int64_t n) {
+    nearest_in_codebook(q->scheme.code, from, n, inverse, q->codes.data() + i);
+  });
 }
 
 Status round_blocks(const Context& context, MatrixView w, QMatrix* q) {
@@ -44,13 +52,14 @@ Status round_blocks(const Context& context, MatrixView w, QMatrix* q) {
 
 Status round_areas(const Context& context, MatrixView w, QMatrix* q) {
   return parallel_for(context, static_cast<uint32_t>(q->scales.size()), [&](uint32_t s, uint32_t) {
+    const Area a = area_of(*q, s);
     float most = 0;
-    each_in_group(*q, s, [&](int64_t r, int64_t c) { most = std::max(most, std::fabs(w.row(r)[c])); });
+    for (int64_t r = a.row; r < a.row + a.rows; ++r) most = std::max(most, largest_magnitude(w.row(r) + a.col, a.cols));
     const float scale = storable(most / kFp8Most, q->scheme.scale);
     q->scales[s] = scale;
-    each_in_group(*q, s, [&](int64_t r, int64_t c) {
-      q->codes[static_cast<size_t>(r * q->cols + c)] = nearest_in_codebook(CodeKind::kFp8, w.row(r)[c] / scale);
-    });
+    for (int64_t r = a.row; r < a.row + a.rows; ++r)
+      for (int64_t c = a.col; c < a.col + a.cols; ++c)
+        q->codes[static_cast<size_t>(r * q->cols + c)] = nearest_in_codebook(CodeKind::kFp8, w.row(r)[c] / scale);
     return Status();
   });
 }

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/simd.h"
+
 namespace qz {
 namespace {
 
@@ -31,9 +33,8 @@ constexpr float kNf4Middles[15] = {
 const std::vector<float> kFp4 = {
     0.0f, 0.005208333333f,  0.66666667f,  1.0f,  0.33333333f,  0.5f,  0.16666667f,  0.25f,
     0.0f, -0.005208333333f, -0.66666667f, -1.0f, -0.33333333f, -0.5f, -0.16666667f, -0.25f};
-// The code of a magnitude by the middles between neighbours.
 constexpr float kFp4Middles[7] = {0.00260417f, 0.0859375f, 0.20833333f, 0.29166667f, 0.4166667f, 0.583333f, 0.8333333f};
-constexpr uint8_t kFp4Rising[8] = {0, 1, 6, 7, 4, 5, 2, 3};
+constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: rounds to nearest even by alignment
 
 // E4M3: sign, 4 bits of exponent with bias 7, 3 of mantissa; no infinity, all ones is NaN.
 std::vector<float> make_fp8() {
@@ -49,18 +50,45 @@ std::vector<float> make_fp8() {
   return table;
 }
 
-uint8_t nearest_fp8(float x) {
-  const float most = 448;
-  const uint8_t sign = std::signbit(x) ? 128 : 0;
-  const float v = std::min(std::fabs(x), most);
-  if (v == 0) return sign;
-  int exponent = 0;
-  std::frexp(v, &exponent);                                                  // v = m 2^exponent, m in [1/2, 1)
-  const int step = std::max(exponent - 4, -9);                               // of the last mantissa bit
-  const int units = static_cast<int>(std::nearbyint(std::ldexp(v, -step)));  // 0 … 16
-  if (step == -9) return static_cast<uint8_t>(sign | units);  // subnormal, or 8 and above: the first normal numbers
-  // units is 8 … 16; 16 carries into the exponent by itself.
-  return static_cast<uint8_t>(sign | (((step + 10) << 3) + units - 8));
+// Without a branch, so that loops over it become vectors; the same holds for the other two.
+inline uint8_t nearest_fp8(float x) {
+  const float most = 448, v = std::fabs(x) < most ? std::fabs(x) : most;
+  uint32_t u;
+  std::memcpy(&u, &v, 4);
+  const uint32_t normal = ((u + 0x7FFFFu + (u >> 20 & 1)) >> 20) - (120u << 3);  // to even on the dropped 20 bits
+  const uint32_t small = static_cast<uint32_t>(static_cast<int32_t>((v * 512 + kRounder) - kRounder));
+  const uint32_t sign = std::signbit(x) ? 128 : 0;
+  return static_cast<uint8_t>(sign | (v < 0x1p-6f ? small : normal));
+}
+
+inline uint8_t nearest_nf4(float x) {
+  int place = 0;
+  for (const float middle : kNf4Middles) place += x > middle ? 1 : 0;
+  return static_cast<uint8_t>(place);
+}
+
+inline uint8_t nearest_fp4(float x) {
+  const float v = std::fabs(x);
+  // Codes in the order of magnitudes are 0 1 6 7 4 5 2 3: what each middle adds.
+  constexpr int kSteps[7] = {1, 5, 1, -3, 1, -3, 1};
+  int code = 0;
+  for (int k = 0; k < 7; ++k) code += v > kFp4Middles[k] ? kSteps[k] : 0;
+  return static_cast<uint8_t>(code + (x < 0 && code != 0 ? 8 : 0));
+}
+
+QZ_SIMD_CLONES
+void all_nf4(const float* x, int64_t n, float by, uint8_t* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = nearest_nf4(x[i] * by);
+}
+
+QZ_SIMD_CLONES
+void all_fp4(const float* x, int64_t n, float by, uint8_t* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = nearest_fp4(x[i] * by);
+}
+
+QZ_SIMD_CLONES
+void all_fp8(const float* x, int64_t n, float by, uint8_t* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = nearest_fp8(x[i] * by);
 }
 
 std::vector<float> make_dynamic_map() {
@@ -101,15 +129,11 @@ const std::vector<float>& codebook(CodeKind code) {
 }
 
 uint8_t nearest_in_codebook(CodeKind code, float x) {
-  if (code == CodeKind::kFp8) return nearest_fp8(x);
-  const float* middles = code == CodeKind::kNf4 ? kNf4Middles : kFp4Middles;
-  const int count = code == CodeKind::kNf4 ? 15 : 7;
-  const float v = code == CodeKind::kNf4 ? x : std::fabs(x);
-  int place = 0;
-  while (place < count && v > middles[place]) ++place;
-  if (code == CodeKind::kNf4) return static_cast<uint8_t>(place);
-  const uint8_t magnitude = kFp4Rising[place];
-  return static_cast<uint8_t>(magnitude | (x < 0 && magnitude != 0 ? 8 : 0));
+  return code == CodeKind::kFp8 ? nearest_fp8(x) : code == CodeKind::kNf4 ? nearest_nf4(x) : nearest_fp4(x);
+}
+
+void nearest_in_codebook(CodeKind code, const float* x, int64_t n, float by, uint8_t* out) {
+  (code == CodeKind::kFp8 ? all_fp8 : code == CodeKind::kNf4 ? all_nf4 : all_fp4)(x, n, by, out);
 }
 
 const std::vector<float>& dynamic_map() {

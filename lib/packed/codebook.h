@@ -17,6 +17,8 @@ const std::vector<float>& codebook(CodeKind code);
 // rounds at the middle, the middle itself down (bitsandbytes' kernels); FP4 stores what rounds to zero as code 0; FP8
 // rounds to even.
 uint8_t nearest_in_codebook(CodeKind code, float x);
+// The same of x[i] * by for n values.
+void nearest_in_codebook(CodeKind code, const float* x, int64_t n, float by, uint8_t* out);
 
 // The 256 values of bitsandbytes' create_dynamic_map(signed, 7 exponent bits, 8 bits in all), rising, as it computes
 // them in float32.
