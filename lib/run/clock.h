@@ -6,8 +6,9 @@
 
 namespace qz {
 
-// read: weights from the files; forward: activations; gradients: the output metric, with its own forward; hessian: sums
-// over the activations, of the drift's too; solve: from weight to codes, judged; write: encoding and files.
+// read: weights from the files (and writing, where both happen at once); forward: activations; gradients: the output
+// metric, with its own forward; hessian: sums over the activations, of the drift's too; solve: from weight to codes,
+// judged; write: encoding and files.
 enum class Phase : size_t { kRead, kForward, kGradients, kHessian, kSolve, kWrite };
 constexpr std::array kPhaseNames = {"read", "forward", "gradients", "hessian", "solve", "write"};
 

@@ -51,6 +51,7 @@ class RunMoments {
         if (plans_[i].method == Method::kKeep) continue;
         add_solving(always(), i, {}, false);
         remember(i);
+        last_ = on_its_way(i);
       }
     } else {
       embed();
@@ -74,6 +75,18 @@ class RunMoments {
   };
 
   const Module& module(size_t i) const { return model_.modules()[i]; }
+  // While one thread reads the next weight, another hashes, packs and writes this module's matrix.
+  Count on_its_way(size_t i) const {
+    const Format* format = find_format(size_.format == FormatId::kDefault ? FormatId::kCompressed : size_.format);
+    if (size_.in_memory || format == nullptr || model_.context().pool->threads() < 2) return {};
+    Count bytes = matrix_bytes(module(i), plans_[i].scheme);
+    for (const PartSpec& part : format->layout(plans_[i].scheme, module(i).rows, module(i).cols, false)) {
+      Count size(dtype_bits(part.dtype) / 8);
+      for (const int64_t d : part.shape) size = size * Count(d);
+      bytes += size;
+    }
+    return bytes;
+  }
   bool solved(size_t i) const { return plans_[i].method == Method::kGptq; }
 
   // Panels that products leave with the thread that starts them: of the Hessians, of the solver, of the block's layers.
@@ -208,6 +221,7 @@ class RunMoments {
     size.two = two_;
     size.residual = s.residual && module(i).rows == config_.hidden;
     size.chain = metric_rows(i);
+    size.last = last_;
     for (Moment& m : solving_moments(base, config_, module(i), plans_[i], size, needs))
       moments_.push_back(std::move(m));
   }
@@ -346,7 +360,7 @@ class RunMoments {
   size_t panels_ = 0;
   std::set<size_t> rescaled_;  // modules of the current block that are float32 by now
   size_t first_unsolved_ = 0;  // modules before it are solved, as far as they are quantized
-  Count stash_, results_;
+  Count stash_, results_, last_;
 };
 
 }  // namespace

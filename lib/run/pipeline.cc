@@ -10,6 +10,7 @@
 #include "run/experts.h"
 #include "run/memory.h"
 #include "run/metrics.h"
+#include "run/rounds.h"
 #include "run/sizes.h"
 #include "run/solve.h"
 #include "run/streams.h"
@@ -41,7 +42,7 @@ class Run {
   Status prepare();
   Status transform(Block* block);
   void note(std::string event);
-  Status round(size_t module);
+  Status round(size_t first, size_t end);
   Status without_calibration();
   Status others();
   Status block(int64_t layer);
@@ -158,7 +159,7 @@ void Run::note(std::string event) {
 }
 
 Status Run::keep(size_t module, ModuleResult result) {
-  const Clock::Timed writing(&clock_, Phase::kWrite);
+  result.report.sha256 = hash_qmatrix(*result.q);
   if (!result.event.empty()) note(std::move(result.event));
   report_.modules.push_back(std::move(result.report));
   if (writer_) return writer_->write_matrix(module, *result.q);
@@ -186,28 +187,42 @@ Status Run::solve(size_t module, const Matrix& weight, StageSolver* stage, Linea
   result.report.routed = routed;
   if (replace) replace->set_matrix(result.q);
   if (module < metrics_.size()) metrics_[module] = {};
+  const Clock::Timed writing(&clock_, Phase::kWrite);
   const Status kept = keep(module, std::move(result));
   release_unused();
   return kept;
 }
 
-Status Run::round(size_t module) {
-  if (modules_[module].method == Method::kKeep) return {};
-  at("solve", std::max<int64_t>(0, model_.modules()[module].layer), 0);
-  QZ_ASSIGN(const Matrix weight, load_weight(module));
-  model_.will_need(module + 1, module + 2);
-  return solve(module, weight, nullptr, nullptr);
+// While all threads round one module, nothing else goes on; between two of them one thread reads the next weight and
+// another puts the last result away (run/rounds.h).
+Status Run::round(size_t first, size_t end) {
+  std::vector<size_t> order;
+  for (size_t i = first; i < end; i++)
+    if (modules_[i].method != Method::kKeep) order.push_back(i);
+  const Clock::Timed reading(&clock_, Phase::kRead);  // writing, too: they happen at the same time
+  Rounds rounds;
+  rounds.load = [&](size_t i) { return model_.load_weight(i); };
+  rounds.will_need = [&](size_t i) { model_.will_need(i, i + 1); };
+  rounds.solve = [&](size_t i, const Matrix& weight) -> Result<ModuleResult> {
+    const Clock::Timed solving(&clock_, Phase::kSolve);
+    at("solve", std::max<int64_t>(0, model_.modules()[i].layer), 0);
+    if (options_.progress) {
+      options_.progress->info.module = model_.modules()[i].name.c_str();
+      QZ_TRY(options_.progress->poll());
+    }
+    return solve_module(model_, i, modules_[i], weight.view(), nullptr, {}, *format_, options_.progress);
+  };
+  rounds.keep = [&](size_t i, ModuleResult result) { return keep(i, std::move(result)); };
+  return run_rounds(context_, order, rounds);
 }
 
-Status Run::without_calibration() {
-  for (size_t i = 0; i < modules_.size(); i++) QZ_TRY(round(i));
-  return {};
-}
+Status Run::without_calibration() { return round(0, modules_.size()); }
 
 // What lies outside the language part.
 Status Run::others() {
-  for (size_t i = 0; i < modules_.size() && model_.modules()[i].role == Role::kOther; i++) QZ_TRY(round(i));
-  return {};
+  size_t end = 0;
+  while (end < modules_.size() && model_.modules()[end].role == Role::kOther) end++;
+  return round(0, end);
 }
 
 Status Run::stage(Block* current, const Block& original, const std::vector<Role>& roles, int64_t cols, bool residual,

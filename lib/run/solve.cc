@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "base/simd.h"
 #include "method/block_gptq.h"
 #include "method/blocks.h"
 #include "method/clip.h"
@@ -14,42 +13,16 @@
 #include "method/rtn.h"
 #include "method/table_gptq.h"
 #include "method/target.h"
+#include "method/weight_error.h"
 #include "packed/inputs.h"
 
 namespace qz {
 namespace {
 
-// Sums of squares of a - b and of a, in lanes that the compiler can keep in vectors.
-struct Squares {
-  double change = 0, all = 0;
-};
-QZ_SIMD_CLONES
-Squares squares(const float* a, const float* b, int64_t n) {
-  constexpr int kLanes = 8;
-  double change[kLanes] = {}, all[kLanes] = {};
-  for (int64_t i = 0; i < n; i++) {
-    const double x = static_cast<double>(a[i]), d = x - static_cast<double>(b[i]);
-    change[i % kLanes] += d * d;
-    all[i % kLanes] += x * x;
-  }
-  Squares s;
-  for (int l = 0; l < kLanes; l++) s.change += change[l], s.all += all[l];
-  return s;
-}
-
 Result<Matrix> dequantized(const Context& context, const QMatrix& q) {
   Matrix w(q.rows, q.cols);
   QZ_TRY(for_each_row(context, q.rows, [&](int64_t r) { dequantize_row(q, r, w.row(r)); }));
   return w;
-}
-
-Result<double> weight_error(const Context& context, MatrixView w, const Matrix& wq) {
-  std::vector<Squares> rows(static_cast<size_t>(w.rows));
-  QZ_TRY(for_each_row(context, w.rows,
-                      [&](int64_t r) { rows[static_cast<size_t>(r)] = squares(w.row(r), wq.row(r), w.cols); }));
-  Squares sum;
-  for (const Squares& s : rows) sum.change += s.change, sum.all += s.all;
-  return sum.all > 0 ? sum.change / sum.all : 0;
 }
 
 // AWQ clips the ranges of every layer but those whose products become attention scores: there it does harm (AutoAWQ
@@ -84,8 +57,12 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
   report.tokens = stage ? static_cast<uint64_t>(stage->stats().tokens) : 0;
   report.output_error = report.rtn_output_error = std::numeric_limits<double>::quiet_NaN();
 
-  QZ_ASSIGN(QMatrix rounded, plan.importance ? round_to_blocks(context, weight, plan.importance, plan.scheme)
-                                             : rtn(context, weight, plan.scheme, format.min_zero));
+  // What others are judged by, or what stands in for them; without statistics only RTN itself asks for it.
+  QMatrix rounded;
+  if (stage || plan.method == Method::kRtn) {
+    QZ_ASSIGN(rounded, plan.importance ? round_to_blocks(context, weight, plan.importance, plan.scheme)
+                                       : rtn(context, weight, plan.scheme, format.min_zero));
+  }
   const ContextPtr judging = with_products(model.context_ptr(), Products::kFast);
   HeldOut held;
   if (stage) {
@@ -125,15 +102,17 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
     q = std::move(*found);
   } else if (stage && clips(plan, module.role)) {
     QZ_ASSIGN(q, rtn_clipped(context, weight, stage->stats().h.view(), plan.scheme, format.min_zero));
-  } else {
+  } else if (stage) {
     q = rounded;
+  } else {
+    q = std::move(rounded);
   }
   if (plan.scheme.activations == Activations::kTensor)
     q.input_scale = input_scale_for(plan.scheme, stage ? stage->stats().most : 0);
   QZ_TRY(check_qmatrix(q).with_prefix(module.name));
-  QZ_ASSIGN(const Matrix wq, dequantized(context, q));
-  QZ_ASSIGN(report.weight_error, weight_error(context, weight, wq));
+  QZ_ASSIGN(report.weight_error, weight_error(context, weight, q));
   if (stage) {
+    QZ_ASSIGN(const Matrix wq, dequantized(context, q));
     QZ_ASSIGN(report.output_error, held_out_error(*judging, weight, wq.view(), stage->stats(), held, progress));
     report.rtn_output_error = report.output_error;
     if (report.method != Method::kRtn || clips(plan, module.role)) {
@@ -141,7 +120,6 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
       QZ_ASSIGN(report.rtn_output_error, held_out_error(*judging, weight, wr.view(), stage->stats(), held, progress));
     }
   }
-  report.sha256 = hash_qmatrix(q);
   report.bytes_before = static_cast<uint64_t>(module.rows * module.cols) * dtype_bits(model.config().dtype) / 8;
   for (const PartSpec& part : format.layout(q.scheme, q.rows, q.cols, !q.g_idx.empty())) {
     uint64_t bytes = dtype_bits(part.dtype) / 8;

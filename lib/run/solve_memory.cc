@@ -49,9 +49,9 @@ std::vector<Moment> solving_moments(const Moment& base, const ModelConfig& confi
   if (!stage) {
     Moment& loading = step("loading");  // the file's bytes become floats, by way of the other direction where it is so
     loading.add("bytes of the file", dense_bytes(config, m), m.transposed ? 2 : 1);
-    Moment& rounding = step("rounding");
-    rounding.add(kCodes, matrix, 2);
-    rounding.add(kWork, weight);  // what it stands for
+    loading.add("the last result on its way to the disk", size.last);
+    step("rounding").add(kCodes, matrix);
+    if (!plan.scheme.is_grid()) return out;
     Moment& choosing = step("choosing the grid of");
     choosing.add(kCodes, matrix + Count(m.rows) * Count(m.cols) + grid_bytes(m, plan.scheme));
     return out;

@@ -11,6 +11,7 @@ struct SolveSize {
   bool two = false;       // two streams: the drift of the inputs is known
   bool residual = false;  // the module writes to the residual stream
   int64_t chain = 0;      // rows that the output metric couples; 0: none
+  Count last;             // without statistics: the last result and its bytes, while this weight is read
 };
 
 // Bytes of a canonical matrix (packed/qmatrix.h).
