@@ -1,11 +1,12 @@
 // Bad input, one defect at a time: each is refused with the right status and with words of its own, in one line, and
 // leaves nothing behind. Rows are named after the threat list: ST safetensors, IX index, FS files, CF configuration,
-// QC quantization_config, QT packed tensors, AW AWQ, BB bitsandbytes, HQ HQQ, GG GGUF files, IM importance matrices, RN
-// weights and runs, CA calibration, PL plans, OT output targets, RP reports.
+// QC quantization_config, QT packed tensors, AW AWQ, BB bitsandbytes, HQ HQQ, EE EETQ, GG GGUF files, IM importance
+// matrices, RN weights and runs, CA calibration, PL plans, OT output targets, RP reports.
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "hostile/place.h"
@@ -24,6 +25,7 @@ Cases all_cases() {
   add_awq_cases(&cases);
   add_bitsandbytes_cases(&cases);
   add_hqq_cases(&cases);
+  add_eetq_cases(&cases);
   add_gguf_cases(&cases);
   add_imatrix_cases(&cases);
   add_run_cases(&cases);
@@ -78,6 +80,10 @@ TEST(Hostile, EachDefectIsRefusedInItsOwnWords) {
       EXPECT_EQ(words[j].find(cases[i].words), std::string::npos)
           << "'" << cases[i].words << "' of " << cases[i].id << " is also said of " << cases[j].id << ": " << words[j];
     }
+  std::map<std::string, int> rows;
+  for (const Case& c : cases) ++rows[c.id.substr(0, 2)];
+  for (const auto& [row, count] : rows)
+    std::printf("%s %d%s", row.c_str(), count, row == rows.rbegin()->first ? "\n" : ", ");
   std::printf("hostile: %zu defects, each refused in its own words\n", cases.size());
   EXPECT_GE(cases.size(), 100u);
 }

@@ -338,6 +338,19 @@ TEST_F(Mutants, OfEachFormat) {
   }
 }
 
+TEST_F(Mutants, OfImportanceMatrices) {
+  uint64_t accepted = 0;
+  for (uint64_t i = 1; i <= mutants_of_format && !HasFailure(); ++i) {
+    SCOPED_TRACE("imatrix " + std::to_string(i));
+    Mutator random(i);
+    accepted += imatrix(&random);
+  }
+  std::printf("mutants of importance matrices: %llu, of which %llu accepted\n",
+              static_cast<unsigned long long>(mutants_of_format), static_cast<unsigned long long>(accepted));
+  EXPECT_GT(accepted, mutants_of_format / 50);
+  EXPECT_LT(accepted, mutants_of_format * 9 / 10);
+}
+
 }  // namespace
 }  // namespace hostile
 

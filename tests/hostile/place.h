@@ -86,6 +86,7 @@ void add_packed_cases(Cases* cases);
 void add_awq_cases(Cases* cases);
 void add_bitsandbytes_cases(Cases* cases);
 void add_hqq_cases(Cases* cases);
+void add_eetq_cases(Cases* cases);
 void add_gguf_cases(Cases* cases);
 void add_imatrix_cases(Cases* cases);
 void add_run_cases(Cases* cases);
