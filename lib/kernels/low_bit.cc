@@ -17,6 +17,10 @@ namespace {
 // Weights of a task: enough to be worth handing out, few enough that they stay in the second-level cache for all rows
 // of x.
 constexpr int64_t kWeightsPerTask = 1 << 17;
+// The same where the weights are read once: long runs of memory, because each begins with a wait for it and ends with
+// lines fetched that another thread reads; but so many tasks a thread.
+constexpr int64_t kWeightsPerRun = 1 << 19;
+constexpr int64_t kRunsPerThread = 4;
 // An F32 is three bfloat16 numbers: up to so many rows, where reading the weights is the cost, they are multiplied as
 // such; beyond, in float32.
 constexpr int64_t kMostRowsInParts = 2;
@@ -98,7 +102,7 @@ class ChunkedProduct {
     } else {
       QZ_TRY(parallel_for(context_, static_cast<uint32_t>(count_), prepare, progress));
     }
-    const int64_t tiles = w_.tiles(), step = std::clamp<int64_t>(kWeightsPerTask / (places * kTileRows), 1, 64);
+    const int64_t tiles = w_.tiles(), step = tiles_per_task();
     const auto task = [&](uint32_t index, uint32_t) -> Status {
       const int64_t last = std::min<int64_t>((index + 1) * step, tiles);
       for (int64_t chunk = 0; chunk < count_; ++chunk) {
@@ -111,6 +115,12 @@ class ChunkedProduct {
 
  private:
   int64_t begin(int64_t chunk) const { return chunk * rows_ / count_; }
+  int64_t tiles_per_task() const {
+    const int64_t weights = w_.places() * kTileRows;
+    if (count_ > 1) return std::clamp<int64_t>(kWeightsPerTask / weights, 1, 64);
+    const int64_t runs = kRunsPerThread * context_.pool->threads();
+    return std::max<int64_t>(std::min(kWeightsPerRun / weights, w_.tiles() / runs), 1);
+  }
   float* words(int64_t chunk) const { return words_ + begin(chunk) * form_.row_words; }
 
   void multiply(int64_t tile, int64_t chunk, const float* bias, bool accumulate, const MutableRows& y) const {

@@ -50,7 +50,7 @@ void product_of(const TileView& w, const float* x, const float* sums, float* out
     for (int64_t g = 0; g < w.groups; ++g) {
       Vec sum[kSets][kColumns] = {};
       for (int64_t k = w.starts[g]; k < w.starts[g + 1]; k += kLayout.columns) {
-        __builtin_prefetch(line + 128 * kLineWords);
+        __builtin_prefetch(line + 64 * kLineWords, 0, 2);  // 4 KiB ahead, into the second-level cache
         typename Isa::Words words[4];
         load_unit<kBits, Isa>(line, words);
         unrolled<0, kLayout.columns>([&]<int kColumn>() QZ_INLINE {
