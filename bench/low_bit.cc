@@ -96,7 +96,8 @@ const std::vector<qz::TiledWeights>& cold_copies(const char* scheme, Shape shape
 
 // A product with copies that take turns, best of all; `peak` in operations per second, 0: not known.
 template <class Product>
-void measure(benchmark::State& state, const std::vector<qz::TiledWeights>& copies, double peak, const Product& product) {
+void measure(benchmark::State& state, const std::vector<qz::TiledWeights>& copies, double peak,
+             const Product& product) {
   size_t next = 0;
   double best = 1e30;
   for (auto _ : state) {

@@ -58,8 +58,7 @@ constexpr Engine kEngines[] = {
 // best first
 #if defined(__x86_64__)
     {"avx512_amx", has_vnni_and_amx, "AVX-512 with VNNI and BF16, and AMX tiles", &kGemmAvx512, &kOpsAvx512,
-     &kLowBitAvx512, &kLowBitBytesAvx512Vnni, nullptr, nullptr, &kBlocksAmxBf16,
-     &kLowBitBlocksAmx},
+     &kLowBitAvx512, &kLowBitBytesAvx512Vnni, nullptr, nullptr, &kBlocksAmxBf16, &kLowBitBlocksAmx},
     {"avx512_bf16", has_fast_bf16, "AVX-512 with VNNI, and BF16 products faster than float32's", &kGemmAvx512,
      &kOpsAvx512, &kLowBitAvx512, &kLowBitBytesAvx512Vnni, &kPanelsAvx512Bf16, &kLowBitPairsAvx512Bf16},
     {"avx512_vnni", has_vnni, "AVX-512 with VNNI", &kGemmAvx512, &kOpsAvx512, &kLowBitAvx512, &kLowBitBytesAvx512Vnni,

@@ -13,7 +13,7 @@ typedef Vectors::Vec Vec;
 typedef Vectors::Words Words;
 
 constexpr int64_t kTile = 1024, kWeightBytes = 16 * kTile;  // of one run
-constexpr int64_t kAhead = 32;  // units between what is read and what is asked for
+constexpr int64_t kAhead = 32;                              // units between what is read and what is asked for
 
 // Bytes 2 * kPair and 2 * kPair + 1 less 128, which bfloat16 holds.
 template <int kPair>
@@ -22,8 +22,7 @@ inline QZ_INLINE __m512i byte_pair(Words lane) {
   const auto codes = reinterpret_cast<Integers>(lane ^ 0x80808080u);
   const Vec even = __builtin_convertvector(codes << (24 - 16 * kPair) >> 24, Vec);
   const Vec odd = __builtin_convertvector(codes << (16 - 16 * kPair) >> 24, Vec);
-  return reinterpret_cast<__m512i>(reinterpret_cast<Words>(even) >> 16 |
-                                   (reinterpret_cast<Words>(odd) & 0xFFFF0000u));
+  return reinterpret_cast<__m512i>(reinterpret_cast<Words>(even) >> 16 | (reinterpret_cast<Words>(odd) & 0xFFFF0000u));
 }
 
 // `places` of a step (whole units) as pairs: [parts][16 pairs][16 rows].
@@ -129,13 +128,15 @@ void product_of(const TileView* w, const BlockedRows& x, void* scratch, float* o
     const int64_t jobs = next.steps * kBlockTiles;
     int64_t quads = 0;  // of four products, for one block
     for (int64_t a = 0; a < x.parts; ++a) quads += run.steps * (kParts < 3 - a ? kParts : 3 - a);
-    const int64_t rows_a_quad = (x.rows + quads - 1) / quads, jobs_a_quad = (jobs + quads * x.count - 1) / (quads * x.count);
+    const int64_t rows_a_quad = (x.rows + quads - 1) / quads,
+                  jobs_a_quad = (jobs + quads * x.count - 1) / (quads * x.count);
     const uint8_t* const here = weights + (turn & 1) * kWeightBytes;
     uint8_t* const there = weights + (~turn & 1) * kWeightBytes;
     Scaling& scales = scaling[turn & 1];
     for (int64_t t = 0; t < kBlockTiles; ++t) {
       scales.scale[t] = Vectors::as_f32(w[t].scales, first.scale_type, run.group * kTileRows);
-      if constexpr (kOffsets) scales.offset[t] = Vectors::as_f32(w[t].offsets, first.offset_type, run.group * kTileRows);
+      if constexpr (kOffsets)
+        scales.offset[t] = Vectors::as_f32(w[t].offsets, first.offset_type, run.group * kTileRows);
     }
     int64_t job = 0;
     for (int64_t block = 0; block < x.count; ++block, ++unit) {

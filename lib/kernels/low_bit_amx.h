@@ -22,8 +22,7 @@ class Tiles {
       uint8_t palette, start_row, reserved[14];
       uint16_t row_bytes[16];
       uint8_t rows[16];
-    } const configuration = {
-        1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {some, some, some, some, some, 16, 16, 16}};
+    } const configuration = {1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {some, some, some, some, some, 16, 16, 16}};
     __asm__ volatile("ldtilecfg %0" : : "m"(configuration));
   }
   ~Tiles() { __asm__ volatile("tilerelease"); }
@@ -31,8 +30,7 @@ class Tiles {
   Tiles& operator=(const Tiles&) = delete;
 };
 
-#define QZ_TILE_LOAD(tile, from) \
-  __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(from), "r"(int64_t{64}))
+#define QZ_TILE_LOAD(tile, from) __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(from), "r"(int64_t{64}))
 #define QZ_TILE_STORE(tile, to) \
   __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" : : "r"(to), "r"(int64_t{64}) : "memory")
 
@@ -55,17 +53,17 @@ inline QZ_INLINE void store_sums(uint8_t* to) {
 }
 
 // Sums + a tile of x times four of weights, which follow each other.
-#define QZ_FOUR_PRODUCTS(instruction, x, weights)                      \
-  do {                                                                 \
-    QZ_TILE_LOAD(4, x);                                                \
-    QZ_TILE_LOAD(5, weights);                                          \
-    __asm__ volatile(instruction " %tmm5, %tmm4, %tmm0");              \
-    QZ_TILE_LOAD(6, (weights) + 1024);                                 \
-    __asm__ volatile(instruction " %tmm6, %tmm4, %tmm1");              \
-    QZ_TILE_LOAD(7, (weights) + 2048);                                 \
-    __asm__ volatile(instruction " %tmm7, %tmm4, %tmm2");              \
-    QZ_TILE_LOAD(5, (weights) + 3072);                                 \
-    __asm__ volatile(instruction " %tmm5, %tmm4, %tmm3");              \
+#define QZ_FOUR_PRODUCTS(instruction, x, weights)         \
+  do {                                                    \
+    QZ_TILE_LOAD(4, x);                                   \
+    QZ_TILE_LOAD(5, weights);                             \
+    __asm__ volatile(instruction " %tmm5, %tmm4, %tmm0"); \
+    QZ_TILE_LOAD(6, (weights) + 1024);                    \
+    __asm__ volatile(instruction " %tmm6, %tmm4, %tmm1"); \
+    QZ_TILE_LOAD(7, (weights) + 2048);                    \
+    __asm__ volatile(instruction " %tmm7, %tmm4, %tmm2"); \
+    QZ_TILE_LOAD(5, (weights) + 3072);                    \
+    __asm__ volatile(instruction " %tmm5, %tmm4, %tmm3"); \
   } while (0)
 
 // A part of a group: its first step of all of x's, how many, and its first place. A step is what a tile holds of a row.

@@ -95,7 +95,8 @@ void product_of(const TileView* w, const BlockedRows& x, void* scratch, float* o
     if (run.ends) {
       for (int64_t t = 0; t < kBlockTiles; ++t) {
         scales.scale[t] = Vectors::as_f32(w[t].scales, first.scale_type, run.group * kTileRows);
-        if constexpr (kOffsets) scales.offset[t] = Vectors::as_f32(w[t].offsets, first.offset_type, run.group * kTileRows);
+        if constexpr (kOffsets)
+          scales.offset[t] = Vectors::as_f32(w[t].offsets, first.offset_type, run.group * kTileRows);
       }
     }
     int64_t job = 0;

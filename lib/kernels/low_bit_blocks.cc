@@ -120,7 +120,8 @@ class BlockedProduct {
       x.steps = layout_.steps, x.parts = layout_.parts;
       layout_.multiply(views, x, scratch, out);
       const int64_t begin = block * rows_, end = std::min(begin + x.count * rows_, layout_.rows);
-      for (int64_t i = begin; i < end; ++i) finish(i, tile * kTileRows, bias, accumulate, y, out + (i - begin) * kBlockColumns);
+      for (int64_t i = begin; i < end; ++i)
+        finish(i, tile * kTileRows, bias, accumulate, y, out + (i - begin) * kBlockColumns);
     }
     return {};
   }
@@ -151,7 +152,8 @@ Status no_row() { return error(Code::kOutOfMemory, "no memory for a row of input
 Status product_by_blocks(const Context& context, const TiledWeights& w, const Rows& x, const float* bias,
                          bool accumulate, const MutableRows& y, Progress* progress) {
   const int64_t places = w.places(), parts = parts_of(x.dtype);
-  Layout layout{x.rows, steps_of(w, kPairPlaces), parts, !w.offsets.empty(), false, {}, engine().low_bit_blocks->product};
+  Layout layout{x.rows, steps_of(w, kPairPlaces),        parts, !w.offsets.empty(), false,
+                {},     engine().low_bit_blocks->product};
   layout.make = [&](int64_t i, uint8_t* tiles, int64_t stride, void* sums, float*, int64_t columns) -> Status {
     const bool as_it_is = x.dtype == DType::kBF16 && w.order.empty() && places == x.cols;
     if (as_it_is) {
@@ -174,8 +176,8 @@ Status product_by_blocks(const Context& context, const TiledWeights& w, const Ro
 
 Status product_by_blocks(const Context& context, const TiledWeights& w, const ByteRows& x, const float* bias,
                          bool accumulate, const MutableRows& y, Progress* progress) {
-  Layout layout{x.rows, steps_of(w, kBytePlaces), 1,
-                !w.offsets.empty(), true, {}, engine().low_bit_blocks->product_bytes};
+  Layout layout{
+      x.rows, steps_of(w, kBytePlaces), 1, !w.offsets.empty(), true, {}, engine().low_bit_blocks->product_bytes};
   layout.make = [&](int64_t i, uint8_t* tiles, int64_t stride, void* sums, float* factors, int64_t columns) -> Status {
     const int64_t places = w.places(), groups = w.groups();
     float* row = thread_scratch(static_cast<size_t>(places / 4 + groups));

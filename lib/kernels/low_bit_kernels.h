@@ -53,16 +53,16 @@ constexpr int64_t kMostBytePlaces = 1 << 16;  // 255 * 128 * 2^16 < 2^31
 // inside a group, the last one of a group filled up with zeros.
 struct BlockedRows {
   const uint8_t* blocks;  // [blocks][steps][parts][rows][64]
-  const void* sums;       // [blocks][groups][rows] of x over a group, float or int32_t; read only where the tile has offsets
-  const float* factors;   // [blocks][groups][rows]: what a code of x stands for; of 8 bits only
-  int64_t count, rows;    // blocks and rows of each: at most kMostBlocks, kMostBlockRows
+  const void* sums;  // [blocks][groups][rows] of x over a group, float or int32_t; read only where the tile has offsets
+  const float* factors;  // [blocks][groups][rows]: what a code of x stands for; of 8 bits only
+  int64_t count, rows;   // blocks and rows of each: at most kMostBlocks, kMostBlockRows
   int64_t steps, parts;
 };
 constexpr int64_t kMostBlockRows = 16, kMostBlocks = 4, kBlockTiles = 4, kBlockColumns = kBlockTiles * kTileRows;
 constexpr int64_t kBlockScratch = 64 << 10;
 
-// Many rows of x at once, times kBlockTiles tiles that are alike: out[row][kBlockColumns]. scratch: kBlockScratch bytes,
-// 64-byte aligned. Every row's result is the same, however many there are.
+// Many rows of x at once, times kBlockTiles tiles that are alike: out[row][kBlockColumns]. scratch: kBlockScratch
+// bytes, 64-byte aligned. Every row's result is the same, however many there are.
 struct LowBitBlockKernels {
   // x: kPairPlaces places in a step, in bfloat16, as `parts` numbers whose sum is meant; any tiles. Products are exact
   // but where both x and the table are in parts: there what is below 2^-21 of one is left out. Sums are float32.

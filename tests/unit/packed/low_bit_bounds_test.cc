@@ -64,8 +64,9 @@ void check_bytes(const char* name, int64_t columns, bool at_end) {
   std::vector<uint32_t> words(static_cast<size_t>(w->places() / 4 * columns));
   std::vector<float> factors(groups);
   std::vector<int32_t> sums(groups);
-  make_byte_columns(*w, {codes.data(), of_rows.data(), columns, q.cols, 1}, 0, columns, words.data(), factors.data(),
-                    sums.data());
+  std::vector<int8_t> row(static_cast<size_t>(w->places()));
+  make_byte_columns(*w, {codes.data(), of_rows.data(), columns, q.cols, 1}, 0, columns, row.data(), words.data(),
+                    factors.data(), sums.data());
   const Guarded lines(w->lines.data(), w->lines.size(), at_end), x(words.data(), words.size() * 4, at_end);
   const Guarded guarded_factors(factors.data(), groups * 4, at_end), guarded_sums(sums.data(), groups * 4, at_end);
   const Guarded out(nullptr, static_cast<size_t>(columns * kTileRows) * 4, at_end);
