@@ -30,6 +30,7 @@ def options():
     parser.add_argument("--seconds", type=float, default=2, help="a row, at least; more where five pairs take more")
     parser.add_argument("--without", nargs="+", default=[], help="peers to leave out: ggml torch")
     parser.add_argument("--name", help="of the results' file in docs/performance; default: from the CPU's instruction sets")
+    parser.add_argument("--state", help="what is measured, where that is not this tree's commit: another libqz.so in PYTHONPATH")
     parser.add_argument("--model", type=pathlib.Path, help="default: tools/make_random_model.py tinyllama-1.1b, in build/peers")
     args = parser.parse_args()
     if unknown := set(args.groups) - set(GROUPS):
@@ -58,11 +59,13 @@ def main():
     print(f"{cpu}, {args.threads} threads, {' '.join(sets)}\nlibqz: {floors.native.bench_engine().decode()}\nmemory read {measured.read / 1e9:.1f} "
           "GB/s; " + ", ".join(f"{name} {flops / 1e9:,.0f}" for name, _, flops in measured.peaks) + " GFLOP/s", flush=True)
     file = results.File(args.name or results.machine_name(cpu, sets), {
-        "cpu": cpu, "instruction_sets": sets, "threads": args.threads, "date": datetime.date.today().isoformat(), "state": results.state(),
+        "cpu": cpu, "instruction_sets": sets, "threads": args.threads, "date": datetime.date.today().isoformat(), "state": args.state or results.state(),
         "libqz": floors.native.bench_engine().decode(), "read": measured.read, "peaks": measured.peaks})
     for group in args.groups:
-        found = getattr(groups, group)(args, measured)
-        file.add(group, "./dev bench peers " + " ".join(sys.argv[1:] or [group]), found)
+        # Row by row: what was measured is kept if the rest is interrupted.
+        groups.keep = lambda row, group=group: file.add(group, "./dev bench peers " + " ".join(sys.argv[1:] or [group]), [row])
+        for row in getattr(groups, group)(args, measured):
+            groups.keep(row)
     print(f"\nkept in {file.path.relative_to(ROOT)}; ./dev bench docs writes docs/performance.md")
 
 
