@@ -86,7 +86,8 @@ TEST(Cholesky, SaysAtWhichColumnAMatrixIsNotDefinite) {
         const auto done = cholesky(*context, n, own.data());
         ASSERT_TRUE(done.ok()) << done.status().text();
         EXPECT_EQ(*done, at) << n;
-        if (!std::isnan(spoiled)) EXPECT_EQ(lapack_factor(&theirs), at + 1) << n;  // OpenBLAS lets NaN pass
+        if (std::isnan(spoiled)) continue;  // OpenBLAS lets it pass
+        EXPECT_EQ(lapack_factor(&theirs), at + 1) << n;
       }
 }
 
