@@ -233,4 +233,11 @@ std::vector<InstructionPeak> instruction_peaks(const Context& context) {
   return found;
 }
 
+double best_peak(const Context& context, std::string_view factors) {
+  double best = 0;
+  for (const InstructionPeak& peak : instruction_peaks(context))
+    if (factors == peak.factors) best = std::max(best, peak.flops);
+  return best;
+}
+
 }  // namespace qz

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/context.h"
@@ -23,5 +24,7 @@ struct InstructionPeak {
 };
 // Those that this CPU has.
 std::vector<InstructionPeak> instruction_peaks(const Context& context);
+// Of the fastest of them for such factors; 0: none.
+double best_peak(const Context& context, std::string_view factors);
 
 }  // namespace qz

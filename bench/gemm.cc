@@ -19,7 +19,7 @@
 #include "base/pages.h"
 #include "kernels/engines.h"
 #include "kernels/gemm.h"
-#include "peaks.h"
+#include "floors.h"
 #include "tensor/convert.h"
 
 extern "C" {
@@ -184,15 +184,15 @@ int bench_fast_products(int threads) {
   g_one_thread = false;
   const auto exact = qz::make_context(threads);
   const auto fast = qz::with_products(exact, qz::Products::kFast);
-  const double peak = qz::bf16_peak(*exact);
+  const double peak = qz::best_peak(*exact, "bf16");
   std::printf("%s\n%u thread(s), %.1f GB/s out of memory, peak of bfloat16 %.0f GFLOP/s, of float32 %.0f\n",
               qz::engine_choice().c_str(), exact->pool->threads(), qz::read_bandwidth(*exact) / 1e9, peak / 1e9,
-              qz::float_peak(*exact) / 1e9);
+              qz::best_peak(*exact, "f32") / 1e9);
   for (const Shape& s : {Shape{64, 4096, 4096}, Shape{512, 4096, 4096}, Shape{2048, 4096, 4096}}) {
     bench_fast(*exact, *fast, s, peak);
   }
   bench_hessian(*exact, *fast, 4096, 8192, peak);
-  std::printf("peak of bfloat16 after all: %.0f GFLOP/s\n", qz::bf16_peak(*exact) / 1e9);
+  std::printf("peak of bfloat16 after all: %.0f GFLOP/s\n", qz::best_peak(*exact, "bf16") / 1e9);
   return 0;
 }
 

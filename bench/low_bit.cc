@@ -17,7 +17,7 @@
 #include "kernels/engines.h"
 #include "kernels/gemm.h"
 #include "packed/tiles.h"
-#include "peaks.h"
+#include "floors.h"
 #include "tensor/convert.h"
 
 namespace {
@@ -39,8 +39,8 @@ void check(const qz::Status& status) {
 }
 
 struct Floors {
-  double read = qz::read_bandwidth(*bench_context()), f32 = qz::float_peak(*bench_context()),
-         bf16 = qz::bf16_peak(*bench_context()), int8 = qz::int8_peak(*bench_context());
+  double read = qz::read_bandwidth(*bench_context()), f32 = qz::best_peak(*bench_context(), "f32"),
+         bf16 = qz::best_peak(*bench_context(), "bf16"), int8 = qz::best_peak(*bench_context(), "int8");
 };
 const Floors& floors() {
   static const Floors measured;

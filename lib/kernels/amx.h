@@ -5,7 +5,7 @@
 
 namespace qz {
 
-constexpr int64_t kTileRows = 16, kTileRowBytes = 64, kTileBytes = kTileRows * kTileRowBytes;
+constexpr int64_t kAmxRows = 16, kAmxRowBytes = 64;
 
 // Null: this process may use tiles, of bfloat16 and of int8. Else why not, in words. Asks the system at the first call
 // only. (One consequence: from then on the system refuses signal stacks too small for the tiles' 8 KiB.)

@@ -46,15 +46,15 @@ TEST(AmxTest, TheChoiceSaysWhyNot) {
 TEST(AmxTest, TilesAreZeroAndOfFullSize) {
   if (!has_amx()) GTEST_SKIP() << amx_missing();
   for (int turn = 0; turn < 2; ++turn) {  // the second time after a release
-    uint8_t ones[kTileBytes], stored[kTileBytes];
+    uint8_t ones[kAmxRows * kAmxRowBytes], stored[kAmxRows * kAmxRowBytes];
     std::memset(ones, 1, sizeof ones);
     std::memset(stored, 77, sizeof stored);
     {
       const AmxTiles tiles;
-      __asm__ volatile("tilestored %%tmm7, (%0,%1,1)" : : "r"(stored), "r"(kTileRowBytes) : "memory");
+      __asm__ volatile("tilestored %%tmm7, (%0,%1,1)" : : "r"(stored), "r"(kAmxRowBytes) : "memory");
       for (const uint8_t byte : stored) ASSERT_EQ(byte, 0);
-      __asm__ volatile("tileloadd (%0,%1,1), %%tmm7" : : "r"(ones), "r"(kTileRowBytes) : "memory");
-      __asm__ volatile("tilestored %%tmm7, (%0,%1,1)" : : "r"(stored), "r"(kTileRowBytes) : "memory");
+      __asm__ volatile("tileloadd (%0,%1,1), %%tmm7" : : "r"(ones), "r"(kAmxRowBytes) : "memory");
+      __asm__ volatile("tilestored %%tmm7, (%0,%1,1)" : : "r"(stored), "r"(kAmxRowBytes) : "memory");
       for (const uint8_t byte : stored) ASSERT_EQ(byte, 1);
     }
   }
