@@ -17,9 +17,9 @@
 #include <vector>
 
 #include "base/pages.h"
+#include "floors.h"
 #include "kernels/engines.h"
 #include "kernels/gemm.h"
-#include "floors.h"
 #include "tensor/convert.h"
 
 extern "C" {

@@ -1,8 +1,9 @@
 // Products with weights of few bits beside two floors measured in the same process: the time in which the weights alone
 // come out of memory, and the peak of the products of the instruction set in use.
 //   bench_low_bit [--benchmark_filter=w4g128/4096x4096] [--benchmark_...]
-// QZ_BENCH_THREADS: threads (0 = all). Weights are cold: copies of the matrix take turns, 512 MB of them. x_dram: the
-// time as a multiple of that floor, for few rows of x; peak: the share of the peak, for many.
+// QZ_BENCH_THREADS: threads (0 = all); QZ_CPU: the instruction set, by the name that is printed. Weights are cold:
+// copies of the matrix take turns, 512 MB of them. x_dram: the time as a multiple of that floor, for few rows of x;
+// peak: the share of the peak, for many.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -14,10 +15,10 @@
 #include <string>
 #include <vector>
 
+#include "floors.h"
 #include "kernels/engines.h"
 #include "kernels/gemm.h"
 #include "packed/tiles.h"
-#include "floors.h"
 #include "tensor/convert.h"
 
 namespace {
@@ -163,6 +164,10 @@ std::string name_of(const char* scheme, Shape shape, const char* inputs) {
 
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
+  if (const char* name = std::getenv("QZ_CPU"); name && !qz::force_gemm_engine(name)) {
+    std::fprintf(stderr, "bench_low_bit: this CPU has no %s\n", name);
+    return 1;
+  }
   constexpr Shape kSquare{4096, 4096};
   for (const Shape shape : {kSquare, Shape{11008, 4096}, Shape{4096, 11008}}) {
     add(name_of("w4g128", shape, "BF16"), {1, 2, 4, 8, 16, 64, 512, 2048}, floats, "w4g128", shape, qz::DType::kBF16);

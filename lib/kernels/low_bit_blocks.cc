@@ -29,9 +29,13 @@ void lay_out_steps(const TiledWeights& w, const uint8_t* row, int64_t size, uint
   const int64_t places = 64 / size;
   for (size_t g = 1; g < w.starts.size(); ++g) {
     for (int64_t k = w.starts[g - 1]; k < w.starts[g]; k += places, to += stride) {
-      const auto bytes = static_cast<size_t>(std::min<int64_t>(places, w.starts[g] - k) * size);
+      if (w.starts[g] - k >= places) {
+        std::memcpy(to, row + k * size, 64);
+        continue;
+      }
+      const auto bytes = static_cast<size_t>((w.starts[g] - k) * size);
+      std::memset(to, 0, 64);
       std::memcpy(to, row + k * size, bytes);
-      std::memset(to + bytes, 0, 64 - bytes);
     }
   }
 }

@@ -69,7 +69,7 @@ struct LowBitBlockKernels {
   void (*product)(const TileView* w, const BlockedRows& x, void* scratch, float* out);
   // x: kBytePlaces places in a step, signed bytes in the order of LowBitByteKernels; of the same tiles.
   void (*product_bytes)(const TileView* w, const BlockedRows& x, void* scratch, float* out);
-  // From so many rows of x on they are faster than the kernels of columns.
+  // From so many rows of x on they are faster than the kernels of columns of the same engine.
   int64_t least_rows, least_byte_rows;
 };
 constexpr int64_t kPairPlaces = 32, kBytePlaces = 64;

@@ -13,7 +13,8 @@ TEST(RingTest, GroupsTypesAndZeroPoints) {
   for (const char* scheme : {"w4g16", "w4g16a", "w4g32a", "w4g64", "w4g128", "w4g128a", "w4g1024", "w4row", "w4rowa"}) {
     for (const DType type : {DType::kF16, DType::kBF16}) {
       const DType scale = std::array{DType::kF16, DType::kBF16, DType::kF32}[++seed % 3];
-      const auto [m, parts] = std::array{std::pair{16, 2}, std::pair{27, 2}, std::pair{41, 1}, std::pair{64, 2}}[seed % 4];
+      const auto [m, parts] =
+          std::array{std::pair{16, 2}, std::pair{27, 2}, std::pair{41, 1}, std::pair{64, 2}}[seed % 4];
       check({m, 64, 1088, scheme, type, seed % 2 ? type : DType::kF32, scale, 1, seed % 3 == 0, parts}, seed);
     }
   }

@@ -2,6 +2,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <random>
 #include <vector>
 
@@ -10,8 +11,22 @@
 
 namespace qz {
 
+// Once in a process: what this processor lacks.
+inline void print_skipped_engines() {
+  static const bool printed = [] {
+    int count = 0;
+    const Engine* all = engines(&count);
+    for (int e = 0; e < count; ++e) {
+      if (!all[e].available()) std::printf("[  SKIPPED ] instruction set %s: needs %s\n", all[e].name, all[e].needs);
+    }
+    return true;
+  }();
+  (void)printed;
+}
+
 template <class Body>
 void for_each_engine(const Body& body) {
+  print_skipped_engines();
   int count = 0;
   const Engine* all = engines(&count);
   for (int e = 0; e < count; ++e) {

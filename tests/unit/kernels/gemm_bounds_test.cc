@@ -1,4 +1,5 @@
-// The dense products and their micro-kernels with pages that may not be touched on both sides of what they read and write.
+// The dense products and their micro-kernels with pages that may not be touched on both sides of what they read and
+// write.
 #include <algorithm>
 #include <string>
 #include <vector>

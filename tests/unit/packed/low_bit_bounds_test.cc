@@ -86,6 +86,55 @@ TEST(LowBitBoundsTest, NothingOutsideBytesIsTouched) {
   }
 }
 
+// Blocks of x are whole tiles, whatever they hold: numbers that any bits of which are finite.
+void check_blocks(const char* name, DType scale, int64_t rows, bool bytes, bool at_end) {
+  const LowBitBlockKernels* kernels = engine().low_bit_blocks;
+  if (!kernels) return;
+  SCOPED_TRACE(std::string(name) + ", rows " + std::to_string(rows));
+  auto scheme = *scheme_preset(name);
+  scheme.scale = scale;
+  const auto q = random_matrix(16, 136, scheme, 7);
+  const auto w = tile_matrix(*make_context(1), q);
+  ASSERT_TRUE(w.ok());
+  const int64_t groups = w->groups(), parts = bytes ? 1 : 3, count = 2, places = bytes ? kBytePlaces : kPairPlaces;
+  BlockedRows x;
+  x.count = count, x.rows = rows, x.parts = parts, x.steps = 0;
+  for (size_t g = 1; g < w->starts.size(); ++g) x.steps += (w->starts[g] - w->starts[g - 1] + places - 1) / places;
+  const std::vector<uint16_t> numbers(static_cast<size_t>(count * x.steps * parts * rows * 32), 0x3F01);
+  const std::vector<float> zeros(static_cast<size_t>(count * groups * rows));
+  const Guarded blocks(numbers.data(), numbers.size() * 2, at_end);
+  const Guarded sums(zeros.data(), zeros.size() * 4, at_end), factors(zeros.data(), zeros.size() * 4, at_end);
+  x.blocks = blocks.as<uint8_t>(), x.sums = sums.as<void>(), x.factors = factors.as<float>();
+  const Guarded lines(w->lines.data(), w->lines.size(), at_end), scales(w->scales.data(), w->scales.size(), at_end);
+  const Guarded offsets(w->offsets.data(), w->offsets.size(), at_end);
+  const Guarded starts(w->starts.data(), w->starts.size() * 4, at_end), table(w->table, sizeof w->table, at_end);
+  const Guarded scratch(nullptr, kBlockScratch, at_end);
+  const Guarded out(nullptr, static_cast<size_t>(count * rows * kBlockColumns) * 4, at_end);
+  TileView view = w->tile(0);
+  view.lines = lines.as<uint32_t>();
+  view.scales = scales.as<void>();
+  view.offsets = w->offsets.empty() ? nullptr : offsets.as<void>();
+  view.starts = starts.as<int32_t>();
+  view.table = table.as<float>();
+  const TileView views[kBlockTiles] = {view, view, view, view};
+  (bytes ? kernels->product_bytes : kernels->product)(views, x, scratch.as<void>(), out.as<float>());
+}
+
+TEST(LowBitBoundsTest, BlocksTouchNothingOutside) {
+  for_each_engine([] {
+    for (const bool at_end : {false, true}) {
+      for (const char* name : {"w2g32", "w3g32a", "w4g32", "w4rowa", "w4g32f", "w8g32", "w8rowa", "nf4b32"}) {
+        for (const DType scale : {DType::kF32, DType::kF16, DType::kBF16}) {
+          for (const int64_t rows : {1, 7, 16}) {
+            check_blocks(name, scale, rows, false, at_end);
+            if (name[1] != '3' && name[0] == 'w') check_blocks(name, scale, rows, true, at_end);
+          }
+        }
+      }
+    }
+  });
+}
+
 TEST(LowBitBoundsTest, NothingOutsideIsTouched) {
   for (const bool at_end : {false, true}) {
     for (const char* name : {"w2g32", "w3g32a", "w4g32", "w4rowa", "w4g32f", "w8g32", "w8rowa", "nf4b32"}) {

@@ -65,8 +65,18 @@ void check(const char* name, int64_t m, int64_t rows, int64_t cols, bool factor_
 TEST(LowBitBytesTest, EverySchemeAndNumberOfRows) {
   for (const char* name :
        {"w2g32", "w2g64a", "w4g32", "w4g128a", "w4row", "w8g32a", "w8g128", "w8row", "w8rowa", "llm-int8"}) {
-    for (const int64_t m : {1, 2, 3, 4, 5, 7, 8, 9, 17}) {
+    for (const int64_t m : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17}) {
       check(name, m, 35, 256, false);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// Groups longer than what kernels take at once, and more rows than that.
+TEST(LowBitBytesTest, LongGroupsAndManyRows) {
+  for (const char* name : {"w4row", "w8row", "w8rowa", "w8g1024"}) {
+    for (const int64_t m : {1, 33, 70}) {
+      check(name, m, 66, 1000, false);
       if (HasFatalFailure()) return;
     }
   }

@@ -194,6 +194,45 @@ TEST(LowBitTest, InfinityAndNanStayWhatTheyAre) {
   });
 }
 
+// Kernels of blocks give a row the same bits alone and among others.
+TEST(LowBitTest, ARowAmongOthersInBlocks) {
+  const auto context = make_context(2);
+  for (const char* name : {"w4g128a", "w3g64", "w8g128", "nf4b64"}) {
+    const auto q = matrix(name, 72, 640);
+    const auto tiles = tile_matrix(*context, q);
+    ASSERT_TRUE(tiles.ok());
+    for (const DType type : kFloats) {
+      const auto x = stored(normal(131 * q.cols, 3), type);
+      for_each_engine([&] {
+        if (!engine().low_bit_blocks) return;
+        std::vector<float> all(static_cast<size_t>(131 * q.rows)), one(static_cast<size_t>(q.rows));
+        ASSERT_TRUE(low_bit_product(*context, *tiles, {x.data(), type, 131, q.cols, q.cols}, nullptr, false,
+                                    {all.data(), DType::kF32, q.rows})
+                        .ok());
+        for (const int64_t i : {0, 16, 66, 130}) {
+          const auto* row = x.data() + static_cast<size_t>(i * q.cols) * dtype_bits(type) / 8;
+          ASSERT_TRUE(low_bit_product(*context, *tiles, {row, type, 1, q.cols, q.cols}, nullptr, false,
+                                      {one.data(), DType::kF32, q.rows})
+                          .ok());
+          ASSERT_EQ(std::memcmp(one.data(), &all[static_cast<size_t>(i * q.rows)], one.size() * 4), 0) << name;
+        }
+      });
+    }
+  }
+}
+
+TEST(LowBitTest, NoRowsAreNoWork) {
+  const auto context = make_context(2);
+  const auto tiles = tile_matrix(*context, matrix("w4g32", 17, 96));
+  ASSERT_TRUE(tiles.ok());
+  for_each_engine([&] {
+    float y = kUntouched;
+    ASSERT_TRUE(
+        low_bit_product(*context, *tiles, {&y, DType::kF32, 0, 96, 96}, nullptr, false, {&y, DType::kF32, 17}).ok());
+    EXPECT_EQ(y, kUntouched);
+  });
+}
+
 TEST(LowBitTest, TheSameBitsForAnyNumberOfThreads) {
   for (const char* name : {"w4g128a", "w3g64", "w8g128", "nf4b64"}) {
     const auto q = matrix(name, 200, 640);
