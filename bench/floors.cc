@@ -1,4 +1,4 @@
-#include "bench/floors.h"
+#include "floors.h"
 
 #include <algorithm>
 #include <chrono>

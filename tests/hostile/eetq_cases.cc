@@ -50,12 +50,12 @@ void add_eetq_cases(Cases* cases) {
   config("a kept module is null", "key 'modules_to_not_convert' holds null, expected a name", "modules_to_not_convert",
          {nullptr});
   config("a kept module is a list", "key 'modules_to_not_convert' holds [], expected a name", "modules_to_not_convert",
-         {Json::array()});
+         Json::array({Json::array()}));
   config("a method of another name", "quantization_config: format 'eetq2'", "quant_method", "eetq2",
          QZ_STATUS_UNSUPPORTED);
 
-  add("codes missing", "1 missing tensor: model.layers.0.mlp.gate_proj.weight", kGate.without("weight"),
-      QZ_STATUS_BAD_FILE, false);
+  add("codes missing", "gate_proj': weight: missing, expected a tensor of shape [128, 256]", kGate.without("weight"),
+      QZ_STATUS_BAD_FILE, true);
   tensor("codes turned", "gate_proj': weight: shape [256, 128], expected [128, 256]",
          kGate.shape("weight", {256, 128}));
   tensor("codes of half the outputs", "gate_proj': weight: shape [128, 128], expected [128, 256]",

@@ -44,6 +44,7 @@ def digest(directory):
             report = json.loads(data)
             for module in report["modules"]:
                 del module["seconds"]
+            report.pop("seconds", None)
             report.pop("memory", None)
             data = json.dumps(report).encode()
         found[str(path.relative_to(directory))] = hashlib.sha256(data).hexdigest()

@@ -97,6 +97,7 @@ inline std::map<std::string, std::string> files_of(const std::string& dir) {
     if (entry.path().filename() == "qz_report.json") {
       Json report = Json::parse(text);
       for (Json& m : report["modules"]) m.erase("seconds");
+      report.erase("seconds");
       report.erase("memory");
       text = report.dump();
     }
