@@ -62,7 +62,7 @@ bool force_gemm_engine(const char* name);
 
 // Bytes that a thread which starts a product of n columns over k keeps for the next one, and each thread that takes
 // part.
-size_t product_scratch(Products products, int64_t n, int64_t k);
+size_t product_scratch(Products products, int64_t m, int64_t n, int64_t k);
 size_t task_scratch();
 
 }  // namespace qz

@@ -260,9 +260,9 @@ Status run_blocks(const Context& context, const BlockKernels& kernels, const Pro
   return BlockRun(context, kernels, products, count, progress).run();
 }
 
-size_t block_scratch(int64_t n, int64_t k) {
+size_t block_scratch(int64_t m, int64_t n, int64_t k) {
   const int64_t depth = std::min(k, kSlabDepth);
-  return static_cast<size_t>(slab_bytes(std::min(n, kSlabSide), depth) + slab_bytes(kSlabSide, depth));
+  return static_cast<size_t>(slab_bytes(std::min(m, kSlabSide), depth) + slab_bytes(std::min(n, kSlabSide), depth));
 }
 
 size_t block_task_scratch() {

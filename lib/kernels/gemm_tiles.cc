@@ -235,9 +235,9 @@ Status run_products(const Context& context, const std::vector<Product>& products
   return ProductRun(context, products.data(), products.size(), progress).run();
 }
 
-size_t product_scratch(Products products, int64_t n, int64_t k) {
+size_t product_scratch(Products products, int64_t m, int64_t n, int64_t k) {
   if (n == 0) return 0;
-  return blocks(products) ? block_scratch(n, k) : slab_floats(panels(products), n, k) * sizeof(float);
+  return blocks(products) ? block_scratch(m, n, k) : slab_floats(panels(products), n, k) * sizeof(float);
 }
 
 size_t task_scratch() {

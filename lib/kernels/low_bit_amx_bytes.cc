@@ -155,7 +155,7 @@ void product_bytes(const TileView* w, const BlockedRows& x, void* scratch, float
 void low_bit_product_amx(const TileView* w, const BlockedRows& x, void* scratch, float* out);
 
 extern const LowBitBlockKernels kLowBitBlocksAmx;
-const LowBitBlockKernels kLowBitBlocksAmx = {low_bit_product_amx, product_bytes, 1, 1};
+const LowBitBlockKernels kLowBitBlocksAmx = {low_bit_product_amx, product_bytes, 2, 1};
 
 }  // namespace qz
 #endif

@@ -39,7 +39,9 @@ double dot_row(const float* a, const float* b, int64_t n) {
   return total;
 }
 
+// 0 where one of them is not there.
 Result<double> dot(const Context& context, const Matrix& a, const Matrix& b) {
+  if (a.empty() || b.empty()) return 0.0;
   return sum_over_rows(context, a.rows(), [&](int64_t r) { return dot_row(a.row(r), b.row(r), a.cols()); });
 }
 
@@ -137,7 +139,7 @@ Result<Target> make_target(const Context& context, MatrixView w, const HessianFa
   if ((options.drift == kChosen || (residual && options.residual == kChosen)) && !held.gap.empty()) {
     // g: what the output lacks; p, q: what full corrections would add.
     const Matrix& g = held.gap;
-    Matrix p(g.rows(), g.cols()), q(g.rows(), g.cols());
+    Matrix p, q;
     if (!by_drift.empty()) {
       QZ_ASSIGN(const Matrix natural, to_natural(context, factor, by_drift));
       QZ_ASSIGN(p, outputs(context, stats.held_x, natural.view(), progress));
@@ -147,7 +149,7 @@ Result<Target> make_target(const Context& context, MatrixView w, const HessianFa
       QZ_ASSIGN(q, outputs(context, stats.held_x, natural.view(), progress));
     }
     QZ_ASSIGN(double pp, dot(context, p, p));
-    QZ_ASSIGN(double qq, dot(context, q, q));  // q is 0 without a residual
+    QZ_ASSIGN(double qq, dot(context, q, q));
     QZ_ASSIGN(double pq, dot(context, p, q));
     QZ_ASSIGN(double gp, dot(context, g, p));
     QZ_ASSIGN(double gq, dot(context, g, q));

@@ -159,14 +159,15 @@ std::vector<Moment> gradient_moments(const Moment& base, const Model& model, con
 
 size_t gradient_panels(const Model& model, const GradientSize& size) {
   const ModelConfig& config = model.config();
-  const auto both = [](int64_t n, int64_t k) {
-    return std::max(product_scratch(Products::kFast, n, k), product_scratch(Products::kFast, k, n));
+  const auto both = [](int64_t m, int64_t n, int64_t k) {
+    return std::max(product_scratch(Products::kFast, m, n, k), product_scratch(Products::kFast, m, k, n));
   };
-  size_t bytes = both(config.vocab, config.embed_dim);
+  size_t bytes = both(std::min(size.rows, kLogitRows), config.vocab, config.embed_dim);
   for (const Module& m : model.modules()) {
     if (m.layer < 0) continue;
     bytes = std::max(
-        {bytes, both(m.rows, m.cols), product_scratch(Products::kFast, std::min(size.chain, m.rows), size.rows)});
+        {bytes, both(size.rows, m.rows, m.cols),
+         product_scratch(Products::kFast, std::min(size.chain, m.rows), std::min(size.chain, m.rows), size.rows)});
   }
   return bytes;
 }

@@ -21,7 +21,8 @@ namespace {
 constexpr uint64_t kCode = 3u << 20, kCodeRounding = 1u << 20, kCodeWriting = 1u << 20;
 constexpr int64_t kBusiest =
     3;  // halves of an even share that go to the busiest expert, with routers of random weights
-constexpr int64_t kSolveRows = 64, kTile = 128;  // rows of a right-hand side, columns of a tile: per thread
+constexpr int64_t kSolveRows = 512;  // right-hand sides at a time
+constexpr int64_t kTile = 128;       // columns of a tile: per thread
 
 class RunMoments {
  public:
@@ -91,11 +92,13 @@ class RunMoments {
 
   // Panels that products leave with the thread that starts them: of the Hessians, of the solver, of the block's layers.
   size_t panels() const {
-    size_t bytes = std::max(product_scratch(Products::kFast, widest_, chunk_),
-                            product_scratch(Products::kExact, widest_, widest_));
-    for (const Module& m : model_.modules()) {
-      if (m.layer < 0) continue;
-      bytes = std::max(bytes, product_scratch(transforms_ ? Products::kExact : Products::kFast, m.rows, m.cols));
+    size_t bytes = std::max(product_scratch(Products::kFast, widest_, widest_, chunk_),
+                            product_scratch(Products::kExact, widest_, widest_, widest_));
+    for (size_t i = 0; i < plans_.size(); i++) {
+      const Module& m = module(i);
+      if (m.layer < 0 && plans_[i].method == Method::kKeep) continue;
+      bytes = std::max(bytes, product_scratch(Products::kFast, chunk_, m.rows, m.cols));
+      if (transforms_) bytes = std::max(bytes, product_scratch(Products::kExact, chunk_, m.rows, m.cols));
     }
     return bytes;
   }
@@ -107,7 +110,8 @@ class RunMoments {
     Count scratch((calibrates_ ? kCode : kCodeRounding) + (size_.in_memory ? 0 : kCodeWriting));
     if (calibrates_) {
       scratch += Count(panels_ - std::min(panels_, kept_shared_scratch()));  // what is kept is resident already
-      Count each = Count(task_scratch()) + floats(kSolveRows, widest_);
+      scratch += floats(kSolveRows, widest_);
+      Count each(task_scratch());
       if (measured_) each += floats(6 * chain_ + kTile, kTile);  // a chain's tiles
       scratch += each * Count(threads);
       m.add("residual streams of the calibration tokens", floats(rows_, config_.hidden), sides_);

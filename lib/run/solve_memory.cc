@@ -73,7 +73,7 @@ std::vector<Moment> solving_moments(const Moment& base, const ModelConfig& confi
     };
     Moment& target = solver("correcting the target of");
     target.add(kWork, weight, (drift ? 1 : 0) + (residual ? 1 : 0) + (chosen || (drift && !residual) ? 1 : 0));
-    if (chosen) target.add(kJudged, outputs, 3);
+    if (chosen) target.add(kJudged, outputs, (drift ? 1 : 0) + (residual ? 1 : 0));  // what full corrections would add
     if (plan.scheme.is_grid()) {
       const auto grid = [&](const char* what) -> Moment& {
         Moment& moment = solver(what);

@@ -194,7 +194,7 @@ TEST(LowBitTest, InfinityAndNanStayWhatTheyAre) {
   });
 }
 
-// Kernels of blocks give a row the same bits alone and among others.
+// Kernels of blocks give a row the same bits among few and among many.
 TEST(LowBitTest, ARowAmongOthersInBlocks) {
   const auto context = make_context(2);
   for (const char* name : {"w4g128a", "w3g64", "w8g128", "nf4b64"}) {
@@ -205,16 +205,17 @@ TEST(LowBitTest, ARowAmongOthersInBlocks) {
       const auto x = stored(normal(131 * q.cols, 3), type);
       for_each_engine([&] {
         if (!engine().low_bit_blocks) return;
-        std::vector<float> all(static_cast<size_t>(131 * q.rows)), one(static_cast<size_t>(q.rows));
+        const int64_t least = engine().low_bit_blocks->least_rows;
+        std::vector<float> all(static_cast<size_t>(131 * q.rows)), few(static_cast<size_t>(least * q.rows));
         ASSERT_TRUE(low_bit_product(*context, *tiles, {x.data(), type, 131, q.cols, q.cols}, nullptr, false,
                                     {all.data(), DType::kF32, q.rows})
                         .ok());
-        for (const int64_t i : {0, 16, 66, 130}) {
+        for (const int64_t i : {0, 16, 66, 129}) {
           const auto* row = x.data() + static_cast<size_t>(i * q.cols) * dtype_bits(type) / 8;
-          ASSERT_TRUE(low_bit_product(*context, *tiles, {row, type, 1, q.cols, q.cols}, nullptr, false,
-                                      {one.data(), DType::kF32, q.rows})
+          ASSERT_TRUE(low_bit_product(*context, *tiles, {row, type, least, q.cols, q.cols}, nullptr, false,
+                                      {few.data(), DType::kF32, q.rows})
                           .ok());
-          ASSERT_EQ(std::memcmp(one.data(), &all[static_cast<size_t>(i * q.rows)], one.size() * 4), 0) << name;
+          ASSERT_EQ(std::memcmp(few.data(), &all[static_cast<size_t>(i * q.rows)], few.size() * 4), 0) << name;
         }
       });
     }
