@@ -13,6 +13,6 @@ Status run_blocks(const Context& context, const BlockKernels& kernels, const Pro
                   Progress* progress);
 
 size_t block_scratch(int64_t m, int64_t n, int64_t k);  // as product_scratch
-size_t block_task_scratch();                 // as task_scratch
+size_t block_task_scratch();                            // as task_scratch
 
 }  // namespace qz

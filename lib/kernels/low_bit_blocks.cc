@@ -15,8 +15,8 @@ namespace qz {
 namespace {
 
 // Of x, what stays in the second-level cache (2 MB and more where there are such kernels) while all weights run over
-// it, as long as that is kMostBlocks of blocks or more.
-constexpr int64_t kNearBytes = 5 << 18;
+// it; but so many blocks at least that expanding the weights costs little beside multiplying them.
+constexpr int64_t kNearBytes = 5 << 18, kLeastBlocks = 4;
 
 int64_t steps_of(const TiledWeights& w, int64_t places) {
   int64_t steps = 0;
@@ -77,7 +77,7 @@ class BlockedProduct {
       QZ_TRY(parallel_for(context_, static_cast<uint32_t>(blocks_), prepare, progress));
     }
     const int64_t across = ceil_div(w_.tiles(), kBlockTiles);
-    const int64_t near = std::max<int64_t>(kNearBytes / (kMostBlocks * block_bytes_), 1) * kMostBlocks;
+    const int64_t near = std::max<int64_t>(kNearBytes / (kLeastBlocks * block_bytes_), 1) * kLeastBlocks;
     const auto task = [&](uint32_t index, uint32_t) {
       const int64_t first = index / across * near;
       return multiply(first, std::min(first + near, blocks_), index % across * kBlockTiles, bias, accumulate, y);

@@ -58,7 +58,7 @@ struct BlockedRows {
   int64_t count, rows;   // blocks and rows of each: at most kMostBlocks, kMostBlockRows
   int64_t steps, parts;
 };
-constexpr int64_t kMostBlockRows = 16, kMostBlocks = 4, kBlockTiles = 4, kBlockColumns = kBlockTiles * kTileRows;
+constexpr int64_t kMostBlockRows = 16, kMostBlocks = 8, kBlockTiles = 4, kBlockColumns = kBlockTiles * kTileRows;
 constexpr int64_t kBlockScratch = 64 << 10;
 
 // Many rows of x at once, times kBlockTiles tiles that are alike: out[row][kBlockColumns]. scratch: kBlockScratch

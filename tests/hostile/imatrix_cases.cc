@@ -91,7 +91,8 @@ void add_imatrix_cases(Cases* cases) {
           [](std::string* b) { b->replace(b->find("imatrix", b->find("general.type")), 7, "imatriy"); });
   changed("GGUF of no layer of the model", "imatrix.gguf: holds none of the model's layers",
           [](std::string* b) { replace_all(b, ".weight", ".weighs"); });
-  changed("GGUF of half a file", "of 512 bytes reaches beyond the end of the file, which has 5744", [](std::string* b) { b->resize(b->size() / 2); });
+  changed("GGUF of half a file", "of 512 bytes reaches beyond the end of the file, which has 5744",
+          [](std::string* b) { b->resize(b->size() / 2); });
   cases->push_back(
       {"IM 8 GiB of nothing", QZ_STATUS_BAD_FILE, "'blk.0.attn_q.weight' has 2147483647 values", [](Place* place) {
          const std::string path = place->root() + "/imatrix.dat";
