@@ -8,7 +8,7 @@
 namespace qz {
 namespace {
 
-using K = ItemKind;
+using Kind = ItemKind;
 constexpr Where kDevice = Where::kDevice;
 
 // accelerate builds the model without its head, so that an untied head is missing; integers are float32 / 4 and / 8;
@@ -19,7 +19,7 @@ Status accelerate(const ModelShape& s, const WeightTable&, const MemoryQuery& q,
       Count(s.parameters() - (s.tied ? 0 : s.linear_elements(true) - s.linear_elements(false))) * Count(4);
   if (q.goal != Goal::kInfer) {
     const bool mixed = q.optimizer != Optimizer::kAdamF32;
-    out->add("training with Adam", kDevice, K::kOptimizer, f32 * Count(mixed ? 2 : 4),
+    out->add("training with Adam", kDevice, Kind::kOptimizer, f32 * Count(mixed ? 2 : 4),
              mixed ? "2 * float32 size: the largest row of mixed precision" : "4 * float32 size", kSource);
     return {};
   }
@@ -28,7 +28,7 @@ Status accelerate(const ModelShape& s, const WeightTable&, const MemoryQuery& q,
     QZ_ASSIGN(const WeightSpec spec, WeightSpec::parse(q.weights, s.dtype));
     bits = spec.bits();
   }
-  out->add("weights", kDevice, K::kWeights, (f32 * Count(static_cast<int64_t>(bits))).per(32),
+  out->add("weights", kDevice, Kind::kWeights, (f32 * Count(static_cast<int64_t>(bits))).per(32),
            "float32 size * bits / 32, the head left out", kSource);
   return {};
 }
@@ -38,9 +38,9 @@ Status deepspeed(const ModelShape& s, const WeightTable&, const MemoryQuery& q, 
     return error(Code::kUnsupported, "DeepSpeed's estimators are for ZeRO stages 2 and 3, not %d", q.zero_stage);
   const DeepSpeedBytes b = deepspeed_bytes(s, q.zero_stage, q.offload, q.devices);
   const char* source = q.zero_stage == 2 ? "DeepSpeed stage_1_and_2.py" : "DeepSpeed stage3.py";
-  out->add("parameters, gradients, optimizer", kDevice, K::kOptimizer, b.device, "its estimator; no activations",
+  out->add("parameters, gradients, optimizer", kDevice, Kind::kOptimizer, b.device, "its estimator; no activations",
            source);
-  out->add("host buffers", Where::kHost, K::kOptimizer, b.host, "its estimator, additional buffer factor 1.5", source);
+  out->add("host buffers", Where::kHost, Kind::kOptimizer, b.host, "its estimator, additional buffer factor 1.5", source);
   return {};
 }
 
@@ -51,9 +51,9 @@ Status deepspeed_docs(const ModelShape& s, const WeightTable&, const MemoryQuery
     return error(Code::kUnsupported, "deepspeed-docs: the documentation differs for ZeRO stage 2 without offload only");
   const Count p(s.parameters());
   constexpr const char* kSource = "DeepSpeed docs/code-docs/source/memory.rst";
-  out->add("parameters, gradients, optimizer", kDevice, K::kOptimizer,
+  out->add("parameters, gradients, optimizer", kDevice, Kind::kOptimizer,
            Count(4) * p + (Count(16) * p).per(Count(q.devices)), "4P + 16P/N", kSource);
-  out->add("host buffers", Where::kHost, K::kOptimizer, Count(6) * p * Count(q.devices), "4P * GPUs * 1.5", kSource);
+  out->add("host buffers", Where::kHost, Kind::kOptimizer, Count(6) * p * Count(q.devices), "4P * GPUs * 1.5", kSource);
   return {};
 }
 
@@ -64,16 +64,16 @@ Status gguf_parser(const ModelShape& s, const WeightTable& w, const MemoryQuery&
   for (const MatrixBytes& m : w.linears) weights += Count(m.codes) + Count(m.scales);
   weights += Count(w.others);
   if (s.tied) weights += Count(w.embedding);  // the output is loaded a second time
-  out->add("tensors", kDevice, K::kWeights, weights, "the file's; a tied output twice", kSource);
+  out->add("tensors", kDevice, Kind::kWeights, weights, "the file's; a tied output twice", kSource);
   KvLayout kv;
   kv.bits = q.kv_bits;
-  out->add("keys and values", kDevice, K::kKvCache, kv_bytes(s, kv, q.batch, round_up(q.seq, 32)),
+  out->add("keys and values", kDevice, Kind::kKvCache, kv_bytes(s, kv, q.batch, round_up(q.seq, 32)),
            "rows of all layers, context padded to 32", kSource);
-  out->add("output buffer", Where::kHost, K::kLogits, (Count(s.hidden) + Count(s.vocab)) * Count(q.batch) * Count(4),
+  out->add("output buffer", Where::kHost, Kind::kLogits, (Count(s.hidden) + Count(s.vocab)) * Count(q.batch) * Count(4),
            "(hidden + vocabulary) * outputs * 4", kSource);
-  out->add("scheduler and base", Where::kHost, K::kRuntime, Count(9) * Count(1 << 20), "4 MiB + 5 MiB", kSource);
-  out->add("platform footprint", Where::kHost, K::kRuntime, Count(150) * Count(1 << 20), "150 MiB", kSource);
-  out->add("platform footprint", kDevice, K::kRuntime, Count(250) * Count(1 << 20), "250 MiB", kSource);
+  out->add("scheduler and base", Where::kHost, Kind::kRuntime, Count(9) * Count(1 << 20), "4 MiB + 5 MiB", kSource);
+  out->add("platform footprint", Where::kHost, Kind::kRuntime, Count(150) * Count(1 << 20), "150 MiB", kSource);
+  out->add("platform footprint", kDevice, Kind::kRuntime, Count(250) * Count(1 << 20), "250 MiB", kSource);
   return {};
 }
 
