@@ -40,7 +40,8 @@ Status deepspeed(const ModelShape& s, const WeightTable&, const MemoryQuery& q, 
   const char* source = q.zero_stage == 2 ? "DeepSpeed stage_1_and_2.py" : "DeepSpeed stage3.py";
   out->add("parameters, gradients, optimizer", kDevice, Kind::kOptimizer, b.device, "its estimator; no activations",
            source);
-  out->add("host buffers", Where::kHost, Kind::kOptimizer, b.host, "its estimator, additional buffer factor 1.5", source);
+  out->add("host buffers", Where::kHost, Kind::kOptimizer, b.host, "its estimator, additional buffer factor 1.5",
+           source);
   return {};
 }
 
