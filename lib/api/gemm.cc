@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "api/handles.h"
+#include "base/checked.h"
 #include "packed/block_code.h"
 #include "packed/integer_product.h"
 #include "packed/tiles.h"
@@ -79,11 +80,17 @@ Status tile_once(const qz_packed& w) {
   return {};
 }
 
-Matrix as_floats(const RowMajor& x) {
+Result<Matrix> as_floats(const Context& context, const RowMajor& x) {
+  constexpr int64_t kRowsPerTask = 16;
   Matrix out(x.rows, x.cols);
-  for (int64_t r = 0; r < x.rows; ++r)
-    to_f32(static_cast<const uint8_t*>(x.data) + r * x.stride * bytes_of(x.dtype), x.dtype, static_cast<size_t>(x.cols),
-           out.row(r));
+  const auto task = [&](uint32_t index, uint32_t) -> Status {
+    const int64_t end = std::min((index + 1) * kRowsPerTask, x.rows);
+    for (int64_t r = index * kRowsPerTask; r < end; ++r)
+      to_f32(static_cast<const uint8_t*>(x.data) + r * x.stride * bytes_of(x.dtype), x.dtype,
+             static_cast<size_t>(x.cols), out.row(r));
+    return {};
+  };
+  QZ_TRY(parallel_for(context, static_cast<uint32_t>(ceil_div(x.rows, kRowsPerTask)), task));
   return out;
 }
 
@@ -99,7 +106,7 @@ Status tiled(const qz_packed& w, const RowMajor& x, const float* bias, bool allo
   QZ_TRY(tile_once(w));
   const MutableRows out{y.data, y.dtype, y.stride};
   if (allow_int8 && w.matrix.scheme.code == CodeKind::kInt && takes_bytes(*w.tiles)) {
-    const Matrix in = as_floats(x);
+    QZ_ASSIGN(const Matrix in, as_floats(*w.context, x));
     if (std::all_of(in.data(), in.data() + in.rows() * in.cols(), [](float v) { return std::isfinite(v); }))
       return integer_product(*w.context, {CodeKind::kInt, Activations::kToken, 0}, *w.tiles, in.view(), bias, false,
                              out);
@@ -118,7 +125,10 @@ Status integers(const qz_packed& w, const RowMajor& x, const float* bias, RowMaj
   if (!takes_integers(w.matrix, *w.tiles))
     return error(Code::kUnsupported, "w: the codes of %s are not multiplied by integers",
                  scheme_name(w.matrix.scheme).c_str());
-  const Matrix in = as_floats(x);
+  QZ_ASSIGN(const Matrix in, as_floats(*w.context, x));
+  if (w.matrix.scheme.activations != Activations::kOutliers)
+    return integer_product(*w.context, input_rule(w.matrix), *w.tiles, in.view(), bias, false,
+                           {y->data, y->dtype, y->stride});
   Matrix out(x.rows, y->cols);
   QZ_TRY(integer_product(*w.context, input_rule(w.matrix), *w.tiles, in.view(), bias, false,
                          {out.data(), DType::kF32, out.cols()}));
@@ -131,7 +141,7 @@ Status expanded(const qz_packed& w, const RowMajor& x, const float* bias, RowMaj
   const auto fetch = [](const void* self, int64_t r, int64_t c0, int64_t c1, float* out) {
     dequantize_part(*static_cast<const QMatrix*>(self), r, c0, c1, out);
   };
-  const Matrix in = as_floats(x);
+  QZ_ASSIGN(const Matrix in, as_floats(*w.context, x));
   Matrix out(x.rows, y->cols);
   QZ_TRY(gemm_nt(*w.context, in.view(), {w.matrix.rows, w.matrix.cols, &w.matrix, fetch}, bias, false, out.data(),
                  out.cols()));

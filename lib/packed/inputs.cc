@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "base/checked.h"
+#include "base/simd.h"
 #include "packed/codebook.h"
 #include "tensor/convert.h"
+#include "tensor/extremes.h"
 
 namespace qz {
 namespace {
@@ -39,6 +42,30 @@ void round_run(const QMatrix& q, const float* x, int64_t n, float scale, float* 
     round_fp8(x, n, scale, out);
   } else {
     round_integers(x, n, scale, out);
+  }
+}
+
+QZ_SIMD_CLONES
+bool all_finite(const float* x, int64_t n) {
+  uint32_t wrong = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + i, 4);
+    wrong |= static_cast<uint32_t>((bits & 0x7F800000u) == 0x7F800000u);
+  }
+  return wrong == 0;
+}
+
+// To nearest, ties to even. Without a call, which would keep the loop out of vectors: beside 1.5 * 2^23 a float32 has
+// no fraction.
+QZ_SIMD_CLONES
+void codes_of(const float* x, int64_t n, float factor, int8_t* out) {
+  constexpr float kWhole = 12582912.0f;
+  for (int64_t i = 0; i < n; ++i) {
+    float code = x[i] / factor;
+    code = code > -128.0f ? code : -128.0f;
+    code = code < 127.0f ? code : 127.0f;
+    out[i] = static_cast<int8_t>(static_cast<int32_t>((code + kWhole) - kWhole));
   }
 }
 
@@ -104,8 +131,13 @@ Status input_codes(const Context& context, const InputRule& rule, MatrixView x, 
   }
   const auto round_row = [&](int64_t t) {
     const float* row = x.row(t);
+    const bool together = in.rest.empty();
     float most = 0, zero = 0;  // zero: NaN after a number that is not finite
-    for (int64_t c = 0; c < x.cols; ++c) {
+    if (together) {
+      most = largest_magnitude(row, x.cols);
+      zero = all_finite(row, x.cols) ? 0 : std::numeric_limits<float>::quiet_NaN();
+    }
+    for (int64_t c = 0; c < x.cols && !together; ++c) {
       if (apart[static_cast<size_t>(c)]) continue;
       most = std::max(most, std::fabs(row[c]));
       zero += row[c] * 0.0f;
@@ -114,12 +146,13 @@ Status input_codes(const Context& context, const InputRule& rule, MatrixView x, 
         rule.activations == Activations::kTensor ? rule.input_scale : most / (outliers ? 127 : kHalfRange);
     const float factor = scale + zero;
     in.factors[static_cast<size_t>(t)] = factor;
-    for (int64_t c = 0; c < x.cols; ++c) {
+    int8_t* codes = in.codes.data() + t * x.cols;
+    if (together && factor > 0) codes_of(row, x.cols, factor, codes);
+    for (int64_t c = 0; c < x.cols && !together; ++c) {
       if (apart[static_cast<size_t>(c)]) {
         in.rest.row(t)[c] = row[c];
       } else if (factor > 0) {
-        const float code = std::clamp(std::nearbyint(row[c] / factor), -128.0f, 127.0f);
-        in.codes[static_cast<size_t>(t * x.cols + c)] = static_cast<int8_t>(code);
+        codes[c] = static_cast<int8_t>(std::clamp(std::nearbyint(row[c] / factor), -128.0f, 127.0f));
       }
     }
   };
