@@ -88,6 +88,9 @@ struct Scaling {
   Vec scale[kBlockTiles], offset[kBlockTiles];
 };
 
+// The sums of x over a group count once, with its last run.
+alignas(64) constexpr float kNoSums[kMostBlockRows] = {};
+
 // Sums of a block that are still to be scaled and added to out.
 struct Pending {
   const float* sums = nullptr;  // [4][16][16]
@@ -174,7 +177,7 @@ void product_of(const TileView* w, const BlockedRows& x, void* scratch, float* o
       store_sums(sums);
       const int64_t at = (block * first.groups + run.group) * x.rows;
       pending = {static_cast<const float*>(static_cast<const void*>(sums)),
-                 kOffsets ? static_cast<const float*>(x.sums) + at : nullptr,
+                 kOffsets && run.ends ? static_cast<const float*>(x.sums) + at : kNoSums,
                  &scales,
                  out + block * x.rows * kBlockColumns,
                  0,

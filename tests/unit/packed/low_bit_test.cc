@@ -96,8 +96,8 @@ QMatrix matrix(const char* name, int64_t rows, int64_t cols, DType scale = DType
 
 TEST(LowBitTest, EverySchemeAndTypeOfInput) {
   const auto context = make_context(2);
-  for (const char* name : {"w2g32", "w2g64a", "w3g32", "w3g64a", "w4g32", "w4g128", "w4g128a", "w4g1024", "w4row",
-                           "w4g64f", "w8g128", "w8g128a", "w8row", "nf4b64", "fp4b64", "llm-int8"}) {
+  for (const char* name : {"w2g32", "w2g64a", "w3g32", "w3g64a", "w4g32", "w4g128", "w4g128a", "w4g1024", "w4g512a",
+                           "w4row", "w4g64f", "w8g128", "w8g128a", "w8row", "nf4b64", "fp4b64", "llm-int8"}) {
     for (const DType type : kFloats) {
       for (const int64_t m : {1, 2, 5}) {
         check(*context, matrix(name, 40, 256), {m, 40, 256, type, type, true, false});
