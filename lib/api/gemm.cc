@@ -2,15 +2,13 @@
 // kernels/low_bit.h.
 #include "kernels/gemm.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "api/handles.h"
-#include "base/checked.h"
+#include "base/rows.h"
 #include "packed/block_code.h"
 #include "packed/integer_product.h"
 #include "packed/tiles.h"
 #include "tensor/convert.h"
+#include "tensor/extremes.h"
 
 namespace qz {
 namespace {
@@ -81,16 +79,12 @@ Status tile_once(const qz_packed& w) {
 }
 
 Result<Matrix> as_floats(const Context& context, const RowMajor& x) {
-  constexpr int64_t kRowsPerTask = 16;
   Matrix out(x.rows, x.cols);
-  const auto task = [&](uint32_t index, uint32_t) -> Status {
-    const int64_t end = std::min((index + 1) * kRowsPerTask, x.rows);
-    for (int64_t r = index * kRowsPerTask; r < end; ++r)
-      to_f32(static_cast<const uint8_t*>(x.data) + r * x.stride * bytes_of(x.dtype), x.dtype,
-             static_cast<size_t>(x.cols), out.row(r));
-    return {};
+  const auto convert = [&](int64_t r) {
+    to_f32(static_cast<const uint8_t*>(x.data) + r * x.stride * bytes_of(x.dtype), x.dtype, static_cast<size_t>(x.cols),
+           out.row(r));
   };
-  QZ_TRY(parallel_for(context, static_cast<uint32_t>(ceil_div(x.rows, kRowsPerTask)), task));
+  QZ_TRY(for_each_row(context, x.rows, convert, 16));
   return out;
 }
 
@@ -107,7 +101,7 @@ Status tiled(const qz_packed& w, const RowMajor& x, const float* bias, bool allo
   const MutableRows out{y.data, y.dtype, y.stride};
   if (allow_int8 && w.matrix.scheme.code == CodeKind::kInt && takes_bytes(*w.tiles)) {
     QZ_ASSIGN(const Matrix in, as_floats(*w.context, x));
-    if (std::all_of(in.data(), in.data() + in.rows() * in.cols(), [](float v) { return std::isfinite(v); }))
+    if (all_finite(in.data(), in.rows() * in.cols()))
       return integer_product(*w.context, {CodeKind::kInt, Activations::kToken, 0}, *w.tiles, in.view(), bias, false,
                              out);
   }

@@ -9,3 +9,12 @@
 #else
 #define QZ_SIMD_CLONES
 #endif
+
+namespace qz {
+
+// (v + it) - it is the nearest integer, ties to even, for |v| < 2^22: beside 1.5 * 2^23 a float32 has no fraction.
+// std::nearbyint would be a call, which keeps a loop out of vectors.
+constexpr float kRounder = 12582912.0f;
+inline float round_even(float v) { return (v + kRounder) - kRounder; }
+
+}  // namespace qz

@@ -21,8 +21,6 @@ struct Configuration {
   uint8_t rows[16];
 };
 static_assert(sizeof(Configuration) == 64);
-alignas(64) constexpr Configuration kConfiguration = {
-    1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
 
 constexpr unsigned kTileBits = 3u << 17;  // TILECFG and TILEDATA in XCR0
 constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24, kAmxInt8 = 1u << 25, kOsXsave = 1u << 27;
@@ -55,7 +53,12 @@ const char* amx_missing() {
 }
 
 // In assembler, because GCC 12's _tile_loadconfig names only the first 8 bytes of what it reads.
-AmxTiles::AmxTiles() { __asm__ volatile("ldtilecfg %0" : : "m"(kConfiguration)); }
+AmxTiles::AmxTiles(int64_t rows) {
+  const auto some = static_cast<uint8_t>(rows);
+  const Configuration configuration = {
+      1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {some, some, some, some, some, 16, 16, 16}};
+  __asm__ volatile("ldtilecfg %0" : : "m"(configuration));
+}
 AmxTiles::~AmxTiles() { __asm__ volatile("tilerelease"); }
 
 }  // namespace qz
@@ -65,7 +68,7 @@ AmxTiles::~AmxTiles() { __asm__ volatile("tilerelease"); }
 namespace qz {
 
 const char* amx_missing() { return "this CPU has no AMX tiles"; }
-AmxTiles::AmxTiles() = default;
+AmxTiles::AmxTiles(int64_t) {}
 AmxTiles::~AmxTiles() = default;
 
 }  // namespace qz

@@ -12,11 +12,12 @@ constexpr int64_t kAmxRows = 16, kAmxRowBytes = 64;
 const char* amx_missing();
 inline bool has_amx() { return !amx_missing(); }
 
-// The tiles of this thread while it lives, all eight 16 x 64 bytes and zero. They make every switch between threads
-// dearer: hold them for a task or a part of it, not longer, and not two at once. Only where has_amx().
+// The tiles of this thread while it lives, 16 x 64 bytes and zero, the first five with `rows` rows. They make every
+// switch between threads dearer: hold them for a task or a part of it, not longer, and not two at once. Only where
+// has_amx().
 class AmxTiles {
  public:
-  AmxTiles();
+  explicit AmxTiles(int64_t rows = kAmxRows);
   ~AmxTiles();
   AmxTiles(const AmxTiles&) = delete;
   AmxTiles& operator=(const AmxTiles&) = delete;

@@ -127,7 +127,7 @@ void product_of(const TileView* w, const BlockedRows& x, void* scratch, float* o
   const TileView& first = w[0];
   const int64_t tile_bytes = x.rows * 64, block_bytes = x.steps * x.parts * tile_bytes;
   for (int64_t i = 0; i < x.count * x.rows * kBlockColumns; i += 16) Vectors::store(out + i, Vec{});
-  const Tiles tiles(x.rows);
+  const AmxTiles tiles(x.rows);
   Pending pending;
   int64_t turn = 0;
   for (Run run = run_at(first, 0, 0, 0, kPairPlaces, kMostSteps); run.steps > 0;

@@ -6,29 +6,13 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/amx.h"
 #include "kernels/low_bit_avx512.h"
 
 namespace qz {
 namespace {
 
 inline QZ_INLINE void keep_order() { __asm__ volatile("" ::: "memory"); }
-
-// The tiles of this thread while it lives, which make a switch between threads dearer.
-class Tiles {
- public:
-  explicit Tiles(int64_t rows) {
-    const auto some = static_cast<uint8_t>(rows);
-    struct {  // Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, 18.2
-      uint8_t palette, start_row, reserved[14];
-      uint16_t row_bytes[16];
-      uint8_t rows[16];
-    } const configuration = {1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {some, some, some, some, some, 16, 16, 16}};
-    __asm__ volatile("ldtilecfg %0" : : "m"(configuration));
-  }
-  ~Tiles() { __asm__ volatile("tilerelease"); }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-};
 
 #define QZ_TILE_LOAD(tile, from) __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(from), "r"(int64_t{64}))
 #define QZ_TILE_STORE(tile, to) \

@@ -77,7 +77,7 @@ void product_of(const TileView* w, const BlockedRows& x, void* scratch, float* o
     expand_step<kBits>(lines, first.starts[run.group + 1] - place, base, to + step * kStepBytes + t * kTile);
   };
   for (int64_t i = 0; i < x.count * x.rows * kBlockColumns; i += 16) Vectors::store(out + i, Vec{});
-  const Tiles tiles(x.rows);
+  const AmxTiles tiles(x.rows);
   Run run = run_at(first, 0, 0, 0, kBytePlaces, kMostSteps);
   int64_t turn = 0, groups = 0;
   for (int64_t job = 0; job < run.steps * kBlockTiles; ++job) expand(run, job, weights);

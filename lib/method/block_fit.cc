@@ -31,7 +31,7 @@ void choose_factors(const BlockCode& block, const PartGrid& grid, const Parts& i
   Lanes near = d != 0.0f ? fit.scale / d : none;
   near = near < least ? least : near;
   near = near > most ? most : near;
-  near = (near + kLaneRounder) - kLaneRounder;
+  round_lanes(&near);
   for (int step = 0; step < 3; ++step) {
     Lanes s = near + (step == 2 ? 1.0f : -1.0f * static_cast<float>(step)), m = none;
     s = s < least ? least : s;
@@ -43,7 +43,7 @@ void choose_factors(const BlockCode& block, const PartGrid& grid, const Parts& i
       m = dmin != 0.0f ? (fit.offset - sums.r / in.total) / dmin : none;
       m = m < 0.0f ? none : m;
       m = m > most_min ? most_min : m;
-      m = (m + kLaneRounder) - kLaneRounder;
+      round_lanes(&m);
     }
     measure(grid, in, scale, dmin * m, &sums);
     const auto better = step == 0 ? sums.rr == sums.rr : sums.rr < chosen->rr;

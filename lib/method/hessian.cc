@@ -5,8 +5,8 @@
 #include <cstring>
 #include <numeric>
 
+#include "base/rows.h"
 #include "method/cholesky.h"
-#include "method/rows.h"
 
 namespace qz {
 namespace {

@@ -40,7 +40,8 @@ QZ_LANES_INLINE void nearest_lanes(const Lanes& v, float max_code, Lanes* code) 
   const Lanes most = Lanes{} + max_code;
   Lanes c = v < 0.0f ? Lanes{} : v;
   c = c > most ? most : c;
-  *code = (c + kLaneRounder) - kLaneRounder;
+  round_lanes(&c);
+  *code = c;
 }
 
 // One step: sums of |error| in units of the scale, of the zero points that make up for the errors, and the largest

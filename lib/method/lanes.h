@@ -14,7 +14,8 @@ typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
 
 #define QZ_LANES_INLINE __attribute__((always_inline)) inline
 
-constexpr float kLaneRounder = 12582912.0f;  // 1.5 * 2^23: (v + it) - it rounds to nearest even by alignment
+// round_even() of each.
+QZ_LANES_INLINE void round_lanes(Lanes* v) { *v = (*v + kRounder) - kRounder; }
 
 // to[i][l] = from[l][i], i < n.
 void gather_lanes(int64_t n, const float* const from[kLanes], Lanes* to);

@@ -24,7 +24,8 @@ QZ_LANES_INLINE void nearest(const PartGrid& grid, const Lanes& v, Lanes* p) {
     Lanes code = v + grid.zero;
     code = code < 0.0f ? Lanes{} : code;
     code = code > most ? most : code;
-    *p = (code + kLaneRounder) - kLaneRounder - grid.zero;
+    round_lanes(&code);
+    *p = code - grid.zero;
     return;
   }
   Lanes point = Lanes{} + grid.points.first;

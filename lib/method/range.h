@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/context.h"
+#include "base/simd.h"
 #include "packed/qmatrix.h"
 
 namespace qz {
@@ -40,7 +41,7 @@ inline float nearest_code(float x, float inverse, float zero, float max_code) {
   float v = x * inverse + zero;
   v = v < 0 ? 0 : v;  // also NaN-free: comparisons with NaN are false, and the caller checked for NaN
   v = v > max_code ? max_code : v;
-  return (v + 12582912.0f) - 12582912.0f;  // 1.5 * 2^23: rounds to nearest even by alignment
+  return round_even(v);
 }
 
 }  // namespace qz

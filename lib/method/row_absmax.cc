@@ -9,16 +9,14 @@
 
 namespace qz {
 
-constexpr int64_t kRows = 32;            // rows of one task
-constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: rounds to nearest even by alignment
+constexpr int64_t kRows = 32;  // rows of one task
 
 namespace {
 
 QZ_SIMD_CLONES
 void parts_of_127(const float* w, int64_t n, float inverse, uint8_t* codes) {
   for (int64_t i = 0; i < n; ++i) {
-    const float code = (w[i] * inverse + kRounder) - kRounder;
-    codes[i] = static_cast<uint8_t>(static_cast<int32_t>(code) + 128);
+    codes[i] = static_cast<uint8_t>(static_cast<int32_t>(round_even(w[i] * inverse)) + 128);
   }
 }
 

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <limits>
 
+#include "base/rows.h"
 #include "base/simd.h"
 #include "kernels/gemm.h"
-#include "method/rows.h"
 
 namespace qz {
 namespace {

@@ -106,10 +106,10 @@ struct Sequences {
   int64_t first_position(int64_t i) const { return first.empty() ? 0 : first[static_cast<size_t>(i)]; }
 };
 
-// Keys (after norm and rope) and values of one layer, per sequence slot: [kv_heads][capacity][head_dim or value_dim],
-// so that a head reads one run of memory. attention_mix makes room as sequences grow.
-// Keys and values of all sequences, each in one array: many small ones would take small pages, and a batch's decoding
-// would wait for their addresses to be looked up.
+// Keys (after norm and rope) and values of one layer, of all sequences, each in one array:
+// [sequences][kv_heads][capacity][head_dim or value_dim], so that a head reads one run of memory. Many small arrays
+// would take small pages, and a batch's decoding would wait for their addresses to be looked up. attention_mix makes
+// room as sequences grow.
 struct LayerCache {
   int64_t slots = 0;     // sequences * kv_heads
   int64_t capacity = 0;  // positions of each

@@ -3,6 +3,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/rows.h"
 #include "model/block.h"
 
 namespace qz {
@@ -23,7 +24,6 @@ class Scratch {  // floats that are written before they are read
 };
 
 constexpr int64_t kScratchRows = 4096;  // enough that converting a weight once per chunk costs nothing
-constexpr int64_t kNormRows = 16;       // rows a task of the row-wise operations
 
 // The end of the run of sequences from `first` that goes through at once: up to kScratchRows rows, at least one
 // sequence.
@@ -31,17 +31,6 @@ inline int64_t chunk_end(const Sequences& sequences, int64_t first) {
   int64_t end = first + 1, rows = sequences.length(first);
   while (end < sequences.count() && rows + sequences.length(end) <= kScratchRows) rows += sequences.length(end++);
   return end;
-}
-
-// fn(first_row, end_row) for all rows, in fixed pieces on the pool.
-template <class Fn>
-Status for_rows(const Context& context, int64_t rows, const Fn& fn, int64_t piece = kNormRows) {
-  const auto count = static_cast<uint32_t>((rows + piece - 1) / piece);
-  return parallel_for(context, count, [&](uint32_t index, uint32_t) {
-    const int64_t first = static_cast<int64_t>(index) * piece;
-    fn(first, std::min(rows, first + piece));
-    return Status();
-  });
 }
 
 // Each row of x (stride x.stride) through the model's kind of norm into out (dense). A norm without weights copies.

@@ -34,7 +34,6 @@ const std::vector<float> kFp4 = {
     0.0f, 0.005208333333f,  0.66666667f,  1.0f,  0.33333333f,  0.5f,  0.16666667f,  0.25f,
     0.0f, -0.005208333333f, -0.66666667f, -1.0f, -0.33333333f, -0.5f, -0.16666667f, -0.25f};
 constexpr float kFp4Middles[7] = {0.00260417f, 0.0859375f, 0.20833333f, 0.29166667f, 0.4166667f, 0.583333f, 0.8333333f};
-constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: rounds to nearest even by alignment
 
 // E4M3: sign, 4 bits of exponent with bias 7, 3 of mantissa; no infinity, all ones is NaN.
 std::vector<float> make_fp8() {
@@ -56,7 +55,7 @@ inline uint8_t nearest_fp8(float x) {
   uint32_t u;
   std::memcpy(&u, &v, 4);
   const uint32_t normal = ((u + 0x7FFFFu + (u >> 20 & 1)) >> 20) - (120u << 3);  // to even on the dropped 20 bits
-  const uint32_t small = static_cast<uint32_t>(static_cast<int32_t>((v * 512 + kRounder) - kRounder));
+  const uint32_t small = static_cast<uint32_t>(static_cast<int32_t>(round_even(v * 512)));
   const uint32_t sign = std::signbit(x) ? 128 : 0;
   return static_cast<uint8_t>(sign | (v < 0x1p-6f ? small : normal));
 }

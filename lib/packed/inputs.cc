@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
-#include "base/checked.h"
+#include "base/rows.h"
 #include "base/simd.h"
 #include "packed/codebook.h"
 #include "tensor/convert.h"
@@ -46,26 +45,12 @@ void round_run(const QMatrix& q, const float* x, int64_t n, float scale, float* 
 }
 
 QZ_SIMD_CLONES
-bool all_finite(const float* x, int64_t n) {
-  uint32_t wrong = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, x + i, 4);
-    wrong |= static_cast<uint32_t>((bits & 0x7F800000u) == 0x7F800000u);
-  }
-  return wrong == 0;
-}
-
-// To nearest, ties to even. Without a call, which would keep the loop out of vectors: beside 1.5 * 2^23 a float32 has
-// no fraction.
-QZ_SIMD_CLONES
 void codes_of(const float* x, int64_t n, float factor, int8_t* out) {
-  constexpr float kWhole = 12582912.0f;
   for (int64_t i = 0; i < n; ++i) {
     float code = x[i] / factor;
     code = code > -128.0f ? code : -128.0f;
     code = code < 127.0f ? code : 127.0f;
-    out[i] = static_cast<int8_t>(static_cast<int32_t>((code + kWhole) - kWhole));
+    out[i] = static_cast<int8_t>(static_cast<int32_t>(round_even(code)));
   }
 }
 
@@ -120,7 +105,6 @@ void quantize_inputs(const QMatrix& q, MatrixView x, float* out) {
 }
 
 Status input_codes(const Context& context, const InputRule& rule, MatrixView x, InputCodes* out) {
-  constexpr int64_t kRowsPerTask = 16;
   const bool outliers = rule.activations == Activations::kOutliers || rule.code == CodeKind::kLlmInt8;
   InputCodes& in = *out;
   in.codes.assign(static_cast<size_t>(x.rows * x.cols), 0);
@@ -160,12 +144,7 @@ Status input_codes(const Context& context, const InputRule& rule, MatrixView x, 
     round_row(0);
     return {};
   }
-  const auto task = [&](uint32_t index, uint32_t) -> Status {
-    const int64_t end = std::min((index + 1) * kRowsPerTask, x.rows);
-    for (int64_t t = index * kRowsPerTask; t < end; ++t) round_row(t);
-    return {};
-  };
-  return parallel_for(context, static_cast<uint32_t>(ceil_div(x.rows, kRowsPerTask)), task);
+  return for_each_row(context, x.rows, round_row, 16);
 }
 
 }  // namespace qz

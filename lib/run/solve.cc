@@ -9,7 +9,7 @@
 #include "method/clip.h"
 #include "method/gptq.h"
 #include "method/hqq.h"
-#include "method/rows.h"
+#include "base/rows.h"
 #include "method/rtn.h"
 #include "method/table_gptq.h"
 #include "method/target.h"

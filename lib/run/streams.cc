@@ -6,7 +6,7 @@
 #include "base/checked.h"
 #include "base/simd.h"
 #include "kernels/gemm.h"
-#include "method/rows.h"
+#include "base/rows.h"
 #include "run/sizes.h"
 
 namespace qz {

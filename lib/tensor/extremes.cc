@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "base/simd.h"
 
@@ -38,6 +39,17 @@ void widen(const float* v, int64_t n, float* low, float* high) {
   for (; i < n; ++i) least[0] = std::min(least[0], v[i]), most[0] = std::max(most[0], v[i]);
   *low = *std::min_element(least, least + kLanes);
   *high = *std::max_element(most, most + kLanes);
+}
+
+QZ_SIMD_CLONES
+bool all_finite(const float* x, int64_t n) {
+  uint32_t wrong = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + i, 4);
+    wrong |= static_cast<uint32_t>((bits & 0x7F800000u) == 0x7F800000u);
+  }
+  return wrong == 0;
 }
 
 }  // namespace qz

@@ -7,6 +7,8 @@ namespace qz {
 
 // The largest magnitude, 0 of none.
 float largest_magnitude(const float* v, int64_t n);
+// Whether none is NaN or infinite; of any numbers.
+bool all_finite(const float* v, int64_t n);
 // Widens [*low, *high] to hold all of them.
 void widen(const float* v, int64_t n, float* low, float* high);
 
