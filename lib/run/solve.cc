@@ -4,12 +4,12 @@
 #include <cmath>
 #include <limits>
 
+#include "base/rows.h"
 #include "method/block_gptq.h"
 #include "method/blocks.h"
 #include "method/clip.h"
 #include "method/gptq.h"
 #include "method/hqq.h"
-#include "base/rows.h"
 #include "method/rtn.h"
 #include "method/table_gptq.h"
 #include "method/target.h"

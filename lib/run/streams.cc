@@ -4,9 +4,9 @@
 #include <cmath>
 
 #include "base/checked.h"
+#include "base/rows.h"
 #include "base/simd.h"
 #include "kernels/gemm.h"
-#include "base/rows.h"
 #include "run/sizes.h"
 
 namespace qz {
