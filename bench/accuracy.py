@@ -9,12 +9,11 @@ of text that the model writes itself (seed 1), or half of each. The evaluation t
 CPU seconds are user + system time of the quantization alone, one process, --threads threads; what the model's own text costs is said once.
 """
 import argparse
-import os
-import platform
 
 import numpy as np
 
 import qz
+from scores import Scores, add_options, cpu_seconds, row
 
 PLAIN = dict(order="none", sweeps=0, search=False, signed_grid=False, refit=False, drift=0.0, residual=0.0, metric=0, damp=0.01)
 # Each row adds to the one above it.
@@ -42,11 +41,6 @@ def rows():
             yield name, "gptq", qz.GptqOptions(**options)
 
 
-def cpu_seconds():
-    t = os.times()
-    return t.user + t.system
-
-
 def calibration(model, mode, text, seed):
     count, length = text.shape
     if mode == "text":
@@ -60,29 +54,18 @@ def calibration(model, mode, text, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--text", required=True)
-    parser.add_argument("--eval", action="append", required=True, metavar="NAME=TOKENS.npy")
+    add_options(parser)
     parser.add_argument("--bits", type=int, nargs="+", default=[4, 3])
     parser.add_argument("--modes", nargs="+", default=["text", "self", "mix"], choices=["text", "self", "mix"])
     parser.add_argument("--rows", nargs="+", help="only these rows")
     parser.add_argument("--group", type=int, default=128)
-    parser.add_argument("--limit", type=int, default=16384)
-    parser.add_argument("--window", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
 
-    context = qz.Context(threads=args.threads)
-    model = qz.Model.open(args.model, context=context)
+    scores = Scores(args)
+    model = scores.model
     text = np.load(args.text).astype(np.int32)
-    evals = {}
-    for item in args.eval:
-        name, path = item.split("=", 1)
-        evals[name] = qz.Calibration.from_tokens([np.load(path).ravel()[: args.limit].astype(np.int32)], context=context)
-    device = context.devices[0]
-    print(f"{os.path.basename(os.path.normpath(args.model))}: calibration {text.shape[0]} x {text.shape[1]} tokens; {args.limit} tokens evaluated, "
-          f"windows of {args.window}; {device.name or platform.machine()}, {device.arch}, {device.units} threads\n")
+    print(f"{scores.subject}: calibration {text.shape[0]} x {text.shape[1]} tokens; {args.limit} tokens evaluated, windows of {args.window}; {scores.machine}\n")
     sets = {}
     for mode in args.modes:
         start = cpu_seconds()
@@ -91,8 +74,7 @@ def main():
             print(f"the model's own text for {mode}: {cpu_seconds() - start:.1f} CPU s\n", flush=True)
     for bits in args.bits:
         print(f"### {bits} bit, group {args.group}, symmetric\n")
-        head = ["method", "calibration", "CPU s"] + [f"{name}: KL e-3 (p99), ppl, top-1" for name in evals]
-        print("| " + " | ".join(head) + " |\n|" + "---|" * len(head), flush=True)
+        scores.head("method", "calibration", "CPU s")
         for mode in args.modes:
             for name, method, options in rows():
                 if args.rows and name not in args.rows:
@@ -106,11 +88,7 @@ def main():
                 else:
                     small = qz.gptq(model, sets[mode], scheme=scheme, options=options)
                 seconds = cpu_seconds() - start
-                cells = [name, "-" if method == "rtn" else mode, f"{seconds:.1f}"]
-                for tokens in evals.values():
-                    e = qz.perplexity(small, tokens, model, window=args.window)
-                    cells.append(f"{1e3 * e.kl_to_reference:.3f} ({1e3 * e.kl_p99:.1f}), {e.perplexity:.2f}, {100 * e.top1_agreement:.2f} %")
-                print("| " + " | ".join(cells) + " |", flush=True)
+                row(name, "-" if method == "rtn" else mode, f"{seconds:.1f}", *scores.of(small))
         print()
 
 

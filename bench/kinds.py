@@ -9,13 +9,13 @@ windows of --window. All linear layers but a tied head are quantized. Rows with 
 """
 import argparse
 import os
-import platform
 import tempfile
 
 import numpy as np
 
 import qz
 from qz.mixes import MIXES, mix_rules
+from scores import Scores, add_options, cpu_seconds, row
 
 # name, scheme or mix, method, transform, imatrix
 KINDS = [
@@ -43,11 +43,6 @@ KINDS += [(f"{mix} {words}", mix, method, None, imatrix) for mix in ("q2_k", "q3
           for words, method, imatrix in (("RTN", "rtn", False), ("RTN, imatrix", "rtn", True), ("GPTQ", "gptq", False)) if mix != "q8_0" or words == "RTN"]
 
 
-def cpu_seconds():
-    t = os.times()
-    return t.user + t.system
-
-
 def format_of(what):
     if what in MIXES:
         return "gguf"
@@ -71,26 +66,15 @@ def make_plan(model, what, method, transform, imatrix):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--text", required=True)
-    parser.add_argument("--eval", action="append", required=True, metavar="NAME=TOKENS.npy")
+    add_options(parser)
     parser.add_argument("--rows", nargs="+", default=[""])
-    parser.add_argument("--limit", type=int, default=16384)
-    parser.add_argument("--window", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
-    context = qz.Context(threads=args.threads)
-    model = qz.Model.open(args.model, context=context)
-    calibration = qz.Calibration.from_tokens(np.load(args.text).astype(np.int32), context=context)
-    evals = {}
-    for item in args.eval:
-        name, path = item.split("=", 1)
-        evals[name] = qz.Calibration.from_tokens([np.load(path).ravel()[: args.limit].astype(np.int32)], context=context)
+    scores = Scores(args)
+    model = scores.model
+    calibration = qz.Calibration.from_tokens(np.load(args.text).astype(np.int32), context=scores.context)
     weights = {m.name: m.rows * m.cols for m in model.modules}
-    device = context.devices[0]
-    print(f"{os.path.basename(os.path.normpath(args.model))}: {device.name or platform.machine()}, {device.arch}, {device.units} threads\n")
-    head = ["what", "bits", "CPU s"] + [f"{name}: KL e-3 (p99), ppl, top-1" for name in evals]
-    print("| " + " | ".join(head) + " |\n|" + "---|" * len(head), flush=True)
+    print(f"{scores.subject}: {scores.machine}\n")
+    scores.head("what", "bits", "CPU s")
     with tempfile.TemporaryDirectory() as scratch:
         importance = os.path.join(scratch, "imatrix")
         for name, what, method, transform, imatrix in KINDS:
@@ -103,14 +87,11 @@ def main():
                 start = cpu_seconds()
                 small = plan.run(calibration, format=format_of(what))
             except qz.Error as e:
-                print(f"| {name} | | | {e} |", flush=True)
+                row(name, "", "", str(e))
                 continue
-            cells = [name, "", f"{cpu_seconds() - start:.1f}"]
-            cells[1] = f"{8 * sum(r.bytes_after for r in small.report) / sum(weights[r.name] for r in small.report):.3f}"
-            for tokens in evals.values():
-                e = qz.perplexity(small, tokens, model, window=args.window)
-                cells.append(f"{1e3 * e.kl_to_reference:.3f} ({1e3 * e.kl_p99:.1f}), {e.perplexity:.2f}, {100 * e.top1_agreement:.2f} %")
-            print("| " + " | ".join(cells) + " |", flush=True)
+            seconds = cpu_seconds() - start
+            bits = 8 * sum(r.bytes_after for r in small.report) / sum(weights[r.name] for r in small.report)
+            row(name, f"{bits:.3f}", f"{seconds:.1f}", *scores.of(small))
 
 
 if __name__ == "__main__":
