@@ -152,7 +152,7 @@ void Batch::refit(const PartSums& sums, Factors* f) const {
 }
 
 void Batch::search() {
-  PartSums sums, least;
+  PartSums sums, least = {};
   Factors f = {};
   for (int t = 0; t < kStarts + kRefits; ++t) {
     if (t < kStarts)
