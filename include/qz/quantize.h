@@ -37,7 +37,7 @@ typedef struct qz_gptq_options {
   int32_t block; /* columns updated lazily together; 0 = 128 */
   qz_order order;
   int32_t sweeps;             /* coordinate-descent sweeps over the codes; 0 = default, -1 = none */
-  int32_t search;             /* range search weighted by diag(H) instead of min-max */
+  int32_t search;             /* range search weighted by diag(H) and the size of the weights instead of min-max */
   int32_t signed_grid;        /* symmetric scales may be negative, so that the larger extreme meets the longer end of the grid */
   int32_t refit;              /* least-squares refit of the scales after the sweeps */
   int32_t allow_rtn_fallback; /* 1: a Hessian that no damping repairs means RTN for that module, recorded as fell_back; 0: an error */

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "method/error_weight.h"
 #include "method/part_fit.h"
 #include "tensor/convert.h"
 
@@ -67,6 +68,8 @@ class Batch {
   bool fit(int count, const float* x, const float* importance, uint8_t* bytes);
 
  private:
+  // Makes the errors of large weights count more.
+  void weigh();
   void load(int count, const float* x, const float* importance);
   void plain();
   void search();
@@ -103,8 +106,21 @@ void Batch::load(int count, const float* x, const float* importance) {
   in_.n = block_.part;
   gather_lanes(in_.n, weights, in_.x);
   gather_lanes(in_.n, errors, in_.h);
+  weigh();
   in_.total = Lanes{};
   for (int i = 0; i < in_.n; ++i) in_.total += in_.h[i];
+}
+
+void Batch::weigh() {
+  Lanes squares = {}, floor;
+  for (int i = 0; i < in_.n; ++i) squares += in_.x[i] * in_.x[i];
+  for (int first = 0; first < kLanes; first += parts_) {
+    double sum = 0;
+    for (int l = first; l < first + parts_; ++l) sum += static_cast<double>(squares[l]);
+    for (int l = first; l < first + parts_; ++l) floor[l] = magnitude_floor(grid_.bits, sum / block_.elements);
+  }
+  for (int i = 0; i < in_.n; ++i)
+    for (int l = 0; l < kLanes; ++l) in_.h[i][l] *= std::sqrt(floor[l] + in_.x[i][l] * in_.x[i][l]);
 }
 
 // One part, whose scale and offset are F16 numbers.

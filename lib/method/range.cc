@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/simd.h"
+#include "method/error_weight.h"
 #include "tensor/convert.h"
 #include "tensor/extremes.h"
 
@@ -70,20 +71,59 @@ void segment_fit(const float* w, const float* h, int64_t n, float scale, float z
   }
 }
 
+QZ_SIMD_CLONES
+double sum_of_squares(const float* w, int64_t n) {
+  float sum[kLanes] = {};
+  int64_t j = 0;
+  for (; j + kLanes <= n; j += kLanes)
+    for (int l = 0; l < kLanes; l++) sum[l] += w[j + l] * w[j + l];
+  for (; j < n; j++) sum[j % kLanes] += w[j] * w[j];
+  double total = 0;
+  for (float s : sum) total += static_cast<double>(s);
+  return total;
+}
+
 // The rows that share one scale: one row's group, or, per tensor, all rows.
 struct Segments {
   MatrixView w;
   int64_t r0, r1, c0, c1;
   const float* h;  // at c0
+  int64_t columns() const { return c1 - c0; }
   template <class F>
   void each(F&& f) const {
     for (int64_t r = r0; r < r1; r++) f(w.row(r) + c0);
   }
 };
 
+// How much each error of a row counts; kept while the row stays the same.
+class ErrorWeights {
+ public:
+  ErrorWeights(const Segments& s, int bits) : h_(s.h), weights_(static_cast<size_t>(s.columns())) {
+    double squares = 0;
+    s.each([&](const float* w) { squares += sum_of_squares(w, s.columns()); });
+    floor_ = magnitude_floor(bits, squares / static_cast<double>((s.r1 - s.r0) * s.columns()));
+  }
+  // w: a row of the segments, at c0.
+  const float* of(const float* w) {
+    if (w != row_) fill(w);
+    return weights_.data();
+  }
+
+ private:
+  void fill(const float* w) {
+    row_ = w;
+    for (size_t j = 0; j < weights_.size(); j++) weights_[j] = h_[j] * std::sqrt(floor_ + w[j] * w[j]);
+  }
+
+  const float* h_;
+  float floor_;
+  const float* row_ = nullptr;
+  std::vector<float> weights_;
+};
+
 Candidate full_range(const Segments& s, const Scheme& scheme, const RangeOptions& o, float* low, float* high) {
   *low = *high = 0;
-  s.each([&](const float* p) { widen(p, s.c1 - s.c0, low, high); });
+  s.each([&](const float* p) { widen(p, s.columns(), low, high); });
   const float mid = static_cast<float>(scheme.mid_code()), max_code = static_cast<float>(scheme.max_code());
   if (scheme.symmetric) {
     const float extreme = std::max(-*low, *high);
@@ -112,10 +152,11 @@ Candidate choose(const Segments& s, const Scheme& scheme, const RangeOptions& o)
     return c;
   };
   if (!o.search) return candidate(1);
+  ErrorWeights weights(s, scheme.bits);
   auto cost = [&](const Candidate& c) {
     double e = 0;
     s.each([&](const float* p) {
-      e += static_cast<double>(segment_error(p, s.h, s.c1 - s.c0, c.scale, c.zero, max_code));
+      e += static_cast<double>(segment_error(p, weights.of(p), s.columns(), c.scale, c.zero, max_code));
     });
     return e;
   };
@@ -135,7 +176,9 @@ Candidate choose(const Segments& s, const Scheme& scheme, const RangeOptions& o)
       consider({-candidate(1 - (1 - least) * static_cast<float>(i) / static_cast<float>(steps)).scale, full.zero});
   for (int i = 0; i < kRefineSteps; i++) {
     double num = 0, den = 0;
-    s.each([&](const float* p) { segment_fit(p, s.h, s.c1 - s.c0, best.scale, best.zero, max_code, &num, &den); });
+    s.each([&](const float* p) {
+      segment_fit(p, weights.of(p), s.columns(), best.scale, best.zero, max_code, &num, &den);
+    });
     if (!(den > 0)) break;
     const float fitted = storable_scale(static_cast<float>(num / den), scheme.scale);
     const float ratio = fitted / full.scale;

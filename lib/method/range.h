@@ -10,7 +10,7 @@
 namespace qz {
 
 struct RangeOptions {
-  bool search = true;  // minimize sum h (w - wq)^2 over shrunken ranges; false: min-max
+  bool search = true;  // least weighted squared error over shrunken ranges (error_weight.h); false: min-max
   bool signed_grid =
       true;  // symmetric: the scale takes the sign that lets the larger extreme meet code 0 (the longer end)
   int32_t min_zero = 0;  // smallest zero point that the format can store (GPTQ v1: 1)

@@ -78,6 +78,8 @@ def choose(w, h, bits, sym, min_zero, dtype, search, signed):
     s, z = candidate(1)
     if not search:
         return s, z
+    # An error counts by its column and by its weight: sqrt(k mean w^2 + w^2), k = 2^(bits - 2) - 0.99.
+    h = h * np.sqrt((2 ** (bits - 2) - 0.99) * (w.astype(float) ** 2).mean(-1, keepdims=True) + w.astype(float) ** 2)
     best, least, steps = cost(s, z), f32({8: 0.9, 4: 0.55, 3: 0.45, 2: 0.3}[bits]), 10 if bits == 8 else 30
     shrinks = [f32(1) - (f32(1) - least) * f32(i) / f32(steps) for i in range(steps + 1)]
     for sign in (1, -1) if sym and signed else (1,):

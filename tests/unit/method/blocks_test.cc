@@ -57,6 +57,20 @@ TEST(Blocks, EveryStepOfTheSolverPays) {
   }
 }
 
+// What is left of the weights themselves. Least squares alone keeps 0.933 in Q2_K, 0.979 in Q3_K.
+TEST(Blocks, RoundingDoesNotShrinkTheWeights) {
+  const Matrix w = random_matrix(32, 512, 3);
+  for (const BlockCode& block : block_codes()) {
+    const Matrix back = dequantize(*round_to_blocks(*make_context(1), w.view(), nullptr, block_scheme(block)));
+    double kept = 0, all = 0;
+    for (int64_t i = 0; i < 32 * 512; ++i) {
+      kept += static_cast<double>(w.data()[i] * back.data()[i]);
+      all += static_cast<double>(w.data()[i] * w.data()[i]);
+    }
+    EXPECT_GT(kept / all, block.bits == 2 ? 0.97 : block.bits == 3 ? 0.985 : 0.995) << block.name;
+  }
+}
+
 TEST(Blocks, ZerosAndConstantsAreKept) {
   Matrix w(3, 256);
   for (int64_t c = 0; c < 256; ++c) w.row(1)[c] = 0.5f, w.row(2)[c] = c < 128 ? 0.0f : -0.25f;
