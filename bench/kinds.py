@@ -80,9 +80,9 @@ def main():
         for name, what, method, transform, imatrix in KINDS:
             if not any(word in name for word in args.rows):
                 continue
-            if imatrix and not os.path.exists(importance):
-                calibration.write_imatrix(model, importance)
             try:
+                if imatrix and not os.path.exists(importance):
+                    calibration.write_imatrix(model, importance)
                 plan = make_plan(model, what, method, transform, importance if imatrix else None)
                 start = cpu_seconds()
                 small = plan.run(calibration, format=format_of(what))
