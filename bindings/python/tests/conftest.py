@@ -1,5 +1,6 @@
 """What the tests share: the sample model, one quantized copy of it, and the command line."""
 import json
+import signal
 import subprocess
 import sys
 
@@ -9,6 +10,9 @@ from sample import ENVIRONMENT, ROOT, SAMPLE, VOCAB
 
 import qz
 import qz.cli
+
+# A shell that runs a job in the background lets it ignore Ctrl-C, and children inherit that; tests that interrupt need the usual handler.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
