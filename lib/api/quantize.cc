@@ -3,6 +3,7 @@
 
 #include "api/handles.h"
 #include "base/json.h"
+#include "method/list.h"
 #include "packed/block_code.h"
 #include "run/budget.h"
 #include "run/imatrix.h"
@@ -97,7 +98,7 @@ Result<Rule> rule_from(const char* glob, const qz_rule* rule) {
   out.glob = glob;
   qz_rule r;
   QZ_TRY(copy_options(rule, "qz_rule", &r));
-  if (r.method < QZ_METHOD_DEFAULT || r.method > QZ_METHOD_HQQ)
+  if (r.method != QZ_METHOD_DEFAULT && !find_method(static_cast<Method>(r.method)))
     return error(Code::kInvalidArgument, "method %d is not known", r.method);
   out.method = static_cast<Method>(r.method);
   QZ_ASSIGN(out.scheme, scheme_from(r.scheme));

@@ -35,8 +35,4 @@ struct HqqOptions {
          growth = 1.01;  // of the loss; of the proximal step; of beta from one iteration to the next
 };
 
-// Which method kDefault is for a scheme. kUnsupported names the scheme that a method cannot make (choose.cc).
-Method default_method(const Scheme& scheme, bool has_calibration);
-Status check_method(Method method, const Scheme& scheme);
-
 }  // namespace qz

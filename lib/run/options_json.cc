@@ -3,12 +3,12 @@
 #include <cmath>
 
 #include "base/json.h"
+#include "method/list.h"
 #include "transform/list.h"
 
 namespace qz {
 namespace {
 
-constexpr const char* kMethods[] = {"default", "keep", "rtn", "gptq", "hqq"};
 constexpr int32_t kMostRatios = 1000;
 constexpr const char* kOrders[] = {"", "none", "static", "g_idx"};
 
@@ -95,6 +95,14 @@ Status read_levers(const Transform& transform, const Json& json, TransformOption
   return {};
 }
 
+Result<Method> read_method(const Json& value) {
+  if (value == method_name(Method::kDefault)) return Method::kDefault;
+  for (const MethodRow& m : methods())
+    if (value == m.name) return m.id;
+  return error(Code::kInvalidArgument, "plan: method %s is not known",
+               value.dump(-1, ' ', true, Json::error_handler_t::replace).c_str());
+}
+
 Result<TransformKind> read_transform(const Json& value) {
   std::string known;
   if (value == transform_name(TransformKind::kNone)) return TransformKind::kNone;
@@ -176,7 +184,6 @@ const Lever kLevers[] = {
 
 }  // namespace
 
-const char* method_name(Method method) { return kMethods[static_cast<int32_t>(method)]; }
 const char* order_name(Order order) { return kOrders[static_cast<int32_t>(order)]; }
 
 std::string_view transform_name(TransformKind kind) {
@@ -191,8 +198,7 @@ Result<Rule> rule_from_json(const Json& json) {
     if (key == "glob" && value.is_string()) {
       rule.glob = value.get<std::string>();
     } else if (key == "method") {
-      QZ_ASSIGN(const int32_t i, index_of(value, kMethods, "method"));
-      rule.method = static_cast<Method>(i);
+      QZ_ASSIGN(rule.method, read_method(value));
     } else if (key == "scheme" && value.is_string()) {
       QZ_ASSIGN(rule.scheme, scheme_preset(value.get<std::string>()));
     } else if (key == "transform") {
@@ -224,7 +230,7 @@ Json rule_to_json(const Rule& rule) {
     for (const TransformLever& lever : kTransformLevers)
       if (lever.kind == transform->kind) json[std::string(transform->name)][lever.name] = lever.write(rule.transform);
   }
-  if (rule.method == Method::kRtn || rule.method == Method::kHqq) return json;
+  if (const MethodRow* method = find_method(rule.method); method && method->round) return json;
   Json levers = Json::object();
   for (const Lever& lever : kLevers) levers[lever.name] = lever.write(rule.gptq);
   json["gptq"] = levers;

@@ -5,12 +5,11 @@
 
 namespace qz {
 
-// {"glob": "...", "method": "default" | "keep" | "rtn" | "gptq", "scheme": "w4g128", "gptq": {fields of GptqOptions},
+// {"glob": "...", "method": the name of a method, "scheme": "w4g128", "gptq": {fields of GptqOptions},
 // "transform": "none" | "awq" | "smoothquant", "awq": {"grid", "duo", "clip"}, "smoothquant": {"alpha": number or
 // "searched"}}; all but glob optional. Unknown keys and values are kInvalidArgument, naming them.
 Result<Rule> rule_from_json(const Json& json);
 Json rule_to_json(const Rule& rule);
-const char* method_name(Method method);
 const char* order_name(Order order);
 std::string_view transform_name(TransformKind kind);  // "none" "awq" "smoothquant"
 

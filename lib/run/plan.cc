@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "format/complete.h"
+#include "method/list.h"
 #include "run/options_json.h"
 #include "transform/list.h"
 

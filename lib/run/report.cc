@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/sha256.h"
+#include "method/list.h"
 #include "run/options_json.h"
 #include "transform/list.h"
 
@@ -122,8 +123,7 @@ Result<RunReport> report_from_json(const Json& json) {
     ModuleReport m;
     m.name = r.text("name");
     const std::string method = r.text("method");
-    for (const Method known : {Method::kKeep, Method::kRtn, Method::kGptq, Method::kHqq})
-      if (method == method_name(known)) m.method = known;
+    if (const MethodRow* known = find_method(method)) m.method = known->id;
     auto scheme = scheme_preset(r.text("scheme"));
     if (!scheme.ok())
       return error(Code::kBadFile, "qz_report.json: %s: %s", m.name.c_str(), scheme.status().text().c_str());

@@ -9,7 +9,7 @@
 #include "method/blocks.h"
 #include "method/clip.h"
 #include "method/gptq.h"
-#include "method/hqq.h"
+#include "method/list.h"
 #include "method/rtn.h"
 #include "method/table_gptq.h"
 #include "method/target.h"
@@ -96,8 +96,8 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
       out.event = module.name + ": rounded to nearest instead of GPTQ: " + factor.status().text();
       q = rounded;
     }
-  } else if (plan.method == Method::kHqq) {
-    auto found = hqq(context, weight, plan.scheme, HqqOptions());
+  } else if (plan.method != Method::kRtn) {
+    auto found = find_method(plan.method)->round(context, weight, plan.scheme, format.min_zero);
     if (!found.ok()) return found.status().with_prefix(module.name);
     q = std::move(*found);
   } else if (stage && clips(plan, module.role)) {

@@ -1,5 +1,6 @@
 // Encoders through the whole job: quantized, written, read back, and judged by how far their outputs agree.
 #include "eval/perplexity.h"
+#include "method/list.h"
 #include "run/options_json.h"
 #include "run/save.h"
 #include "run/verify.h"

@@ -1,6 +1,7 @@
 // Transforms in whole runs: every family's block computes what it did, results are written and read back, and what
 // cannot be rescaled is said.
 #include "run/transform.h"
+#include "method/list.h"
 #include "run/options_json.h"
 #include "run/places.h"
 #include "run/save.h"
@@ -89,7 +90,7 @@ TEST_P(Folded, IsWrittenAndReadBack) {
        {rescaled(TransformKind::kAwq, Method::kRtn, four), rescaled(TransformKind::kAwq, Method::kGptq, four),
         rescaled(TransformKind::kSmoothQuant, Method::kGptq, "w8a8"),
         rescaled(TransformKind::kSmoothQuant, Method::kRtn, "w8a8s")}) {
-    const std::string path = dir / (std::string(transform_name(all.transform.kind)) + method_name(all.method));
+    const std::string path = dir / (std::string(transform_name(all.transform.kind)).append(method_name(all.method)));
     const Plan plan = plan_of(model, {all});
     const ModelPtr memory = run(plan, &tokens, {});
     ASSERT_NE(memory, nullptr);
