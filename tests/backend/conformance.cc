@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "gptq.h"
-#include "plugin.h"
+#include "opened.h"
 
 namespace qz::check {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 #include <algorithm>
 
-#include "plugin.h"
+#include "opened.h"
 
 namespace qz::check {
 

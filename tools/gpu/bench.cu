@@ -13,7 +13,7 @@
 #include "plan.h"
 #include "request.h"
 #include "runtime.h"
-#include "tests/backend/plugin.h"
+#include "tests/backend/opened.h"
 
 namespace {
 
