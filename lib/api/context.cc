@@ -98,7 +98,8 @@ qz_status qz_context_create(const qz_context_options* opts, qz_context** out) {
         fn(user, static_cast<int32_t>(level), text.c_str());
       };
     }
-    handle->backend_dir = o.backend_dir ? o.backend_dir : env.backend_dir;
+    handle->backends =
+        std::make_shared<const qz::Backends>(handle->context, o.backend_dir ? o.backend_dir : env.backend_dir);
     *out = handle.release();
     return {};
   });

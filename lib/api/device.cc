@@ -41,7 +41,7 @@ std::string backend_note(const qz_device_info& info, const Backend& backend) {
 
 DeviceReport devices_of(const qz_context* ctx) {
   DeviceReport report = read_devices(*ctx->context, gemm_engine());
-  const BackendList& list = backends_of(*ctx);
+  const BackendList& list = ctx->backends->list();
   std::set<size_t> claimed;  // whose index is that of the backend that computes on it, the first one found
   std::set<int32_t> kinds;
   for (const auto& backend : list.backends) {
@@ -85,14 +85,14 @@ qz_device_info info_of(const DeviceInfo& d) {
 
 }  // namespace
 
-const BackendList& backends_of(const qz_context& context) {
-  std::call_once(context.opening, [&context] {
-    const Context& c = *context.context;
+const BackendList& Backends::list() const {
+  std::call_once(opening_, [this] {
     Backend::LogSink log;
-    if (c.log_sink) log = [sink = c.log_sink](int32_t level, const std::string& text) { sink(LogLevel{level}, text); };
-    context.backends = open_backends({{own_folder(), false}, {context.backend_dir, true}}, log);
+    if (context_->log_sink)
+      log = [sink = context_->log_sink](int32_t level, const std::string& text) { sink(LogLevel{level}, text); };
+    list_ = open_backends({{own_folder(), false}, {folder_, true}}, log);
   });
-  return context.backends;
+  return list_;
 }
 
 }  // namespace qz

@@ -17,13 +17,6 @@ qz_tensor bytes_of(void* data, uint64_t size, qz_device device) {
 
 bool same(qz_device a, qz_device b) { return a.kind == b.kind && a.index == b.index; }
 
-std::shared_ptr<const Backend> backend_for(const BackendList& list, qz_device device) {
-  for (const auto& backend : list.backends)
-    for (const qz_device_info& info : backend->devices())
-      if (backend->computes() && same(info.device, device)) return backend;
-  return nullptr;
-}
-
 // On this device, its data there; shapes and types are the backend's to check.
 Status check_place(const qz_tensor* t, qz_device device, const char* name) {
   if (!t) return error(Code::kInvalidArgument, "%s is NULL", name);

@@ -20,14 +20,33 @@
 #include "run/plan.h"
 #include "run/report.h"
 
+namespace qz {
+
+// A context's plug-ins: opened by the first call that needs them, and shared with the handles that may outlive the
+// context's own.
+class Backends {
+ public:
+  Backends(ContextPtr context, std::string folder) : context_(std::move(context)), folder_(std::move(folder)) {}
+  // Never fails; any thread.
+  const BackendList& list() const;
+
+ private:
+  ContextPtr context_;
+  std::string folder_;  // beside that of libqz; "": none
+  mutable std::once_flag opening_;
+  mutable BackendList list_;
+};
+using BackendsPtr = std::shared_ptr<const Backends>;
+
+}  // namespace qz
+
 struct qz_context {
   std::shared_ptr<qz::Context> context;
-  std::string backend_dir;
-  mutable std::once_flag opening;
-  mutable qz::BackendList backends;  // read through qz::backends_of
+  qz::BackendsPtr backends;
 };
 struct qz_model {
   qz::ModelPtr model;
+  qz::BackendsPtr backends;
   std::shared_ptr<const qz::RunReport> report;  // null: none
 };
 struct qz_calib {
@@ -36,6 +55,7 @@ struct qz_calib {
 };
 struct qz_plan {
   qz::Plan plan;
+  qz::BackendsPtr backends;
 };
 struct qz_packed {
   qz::ContextPtr context;
@@ -110,9 +130,6 @@ inline Status check_reserved(int64_t reserved, const char* name) {
 // Zero-terminated text into (buf, cap, need).
 Status copy_text(const std::string& text, char* buf, size_t cap, size_t* need);
 
-// Opened by the first call that needs them; never fails (device.cc).
-const BackendList& backends_of(const qz_context& context);
-
 // A Progress that calls the host's callback; an empty one if it is NULL.
 Progress make_progress(qz_progress_fn fn, void* user);
 
@@ -120,7 +137,7 @@ Progress make_progress(qz_progress_fn fn, void* user);
 Result<Scheme> scheme_from(const qz_scheme* scheme);
 Result<GptqOptions> gptq_options_from(const qz_gptq_options* options);
 
-Result<std::unique_ptr<qz_model>> wrap_model(ModelPtr model);
+Result<std::unique_ptr<qz_model>> wrap_model(ModelPtr model, BackendsPtr backends);
 
 // A CPU tensor of the given rank, its element count checked; strides must be positive.
 Status check_tensor(const qz_tensor* tensor, int32_t ndim, const char* name);

@@ -6,7 +6,7 @@
 
 namespace qz {
 
-Result<std::unique_ptr<qz_model>> wrap_model(ModelPtr model) {
+Result<std::unique_ptr<qz_model>> wrap_model(ModelPtr model, BackendsPtr backends) {
   auto handle = std::make_unique<qz_model>();
   if (model->report()) {
     auto report = report_from_json(*model->report());
@@ -16,6 +16,7 @@ Result<std::unique_ptr<qz_model>> wrap_model(ModelPtr model) {
       model->context().log(LogLevel::kWarn, "%s", report.status().text().c_str());  // the weights do not depend on it
   }
   handle->model = std::move(model);
+  handle->backends = std::move(backends);
   return handle;
 }
 
@@ -41,7 +42,7 @@ qz_status qz_model_open(const qz_context* ctx, const char* path, const qz_model_
     options.strict = o.strict != 0;
     if (o.arch_json) options.arch_json = o.arch_json;
     QZ_ASSIGN(qz::ModelPtr model, qz::Model::open(ctx->context, path, options));
-    QZ_ASSIGN(auto handle, qz::wrap_model(std::move(model)));
+    QZ_ASSIGN(auto handle, qz::wrap_model(std::move(model), ctx->backends));
     *out = handle.release();
     return {};
   });

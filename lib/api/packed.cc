@@ -220,7 +220,7 @@ qz_status qz_packed_to_device(const qz_context* ctx, const qz_packed* p, qz_devi
     QZ_TRY(qz::require(ctx, "ctx"));
     QZ_TRY(qz::require(p, "p"));
     QZ_TRY(qz::on_cpu(*p));
-    QZ_ASSIGN(auto there, qz::DeviceMatrix::make(*ctx->context, qz::backends_of(*ctx), device, p->matrix));
+    QZ_ASSIGN(auto there, qz::DeviceMatrix::make(*ctx->context, ctx->backends->list(), device, p->matrix));
     qz::QMatrix shape;
     shape.rows = p->matrix.rows, shape.cols = p->matrix.cols;
     shape.scheme = p->matrix.scheme;

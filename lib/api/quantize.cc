@@ -50,7 +50,20 @@ struct RunCall {  // qz_run_options, understood
   Progress progress;
 };
 
-Status run_call(const qz_run_options* run, RunCall* call) {
+constexpr int32_t kCpuKind = 1;  // DLPack
+
+// A backend for the device that a run asks for; null: the CPU's.
+Result<std::shared_ptr<const Backend>> chosen_backend(qz_device device, const Backends& backends) {
+  if ((device.kind == 0 || device.kind == kCpuKind) && device.index == 0) return std::shared_ptr<const Backend>();
+  if (device.kind == 0 || device.kind == kCpuKind)
+    return error(Code::kInvalidArgument, "device is (%d, %d); the CPU is (1, 0)", device.kind, device.index);
+  std::shared_ptr<const Backend> backend = backend_for(backends.list(), device);
+  if (backend) return backend;
+  return error(Code::kUnsupported, "no backend computes on device (%d, %d): qz_device_to_json says what is missing",
+               device.kind, device.index);
+}
+
+Status run_call(const qz_run_options* run, const Backends& backends, RunCall* call) {
   qz_run_options o;
   QZ_TRY(copy_options(run, "qz_run_options", &o));
   call->options.format = static_cast<FormatId>(o.format);
@@ -59,16 +72,19 @@ Status run_call(const qz_run_options* run, RunCall* call) {
   call->options.strict = o.strict != 0;
   call->options.shard_bytes = o.shard_bytes;
   call->options.seed = o.seed;
+  QZ_ASSIGN(call->options.backend, chosen_backend(o.device, backends));
+  call->options.device = o.device;
   call->progress = make_progress(o.progress, o.user);
   call->options.progress = &call->progress;
   return {};
 }
 
-Status run_into(const Plan& plan, const qz_calib* calib, const qz_run_options* run, qz_model** out) {
+Status run_into(const Plan& plan, const BackendsPtr& backends, const qz_calib* calib, const qz_run_options* run,
+                qz_model** out) {
   RunCall call;
-  QZ_TRY(run_call(run, &call));
+  QZ_TRY(run_call(run, *backends, &call));
   QZ_ASSIGN(ModelPtr model, run_plan(plan, calib ? &calib->tokens : nullptr, call.options));
-  QZ_ASSIGN(auto handle, wrap_model(std::move(model)));
+  QZ_ASSIGN(auto handle, wrap_model(std::move(model), backends));
   *out = handle.release();
   return {};
 }
@@ -123,7 +139,7 @@ Status rounded_run(const qz_model* model, const qz_calib* calib, const qz_scheme
   rule.transform = *transform;
   QZ_ASSIGN(rule.scheme, scheme_from(scheme));
   QZ_TRY(plan.add_rule(rule));
-  return run_into(plan, calib, run, out);
+  return run_into(plan, model->backends, calib, run, out);
 }
 
 }  // namespace
@@ -230,7 +246,7 @@ qz_status qz_rtn_run(const qz_model* model, const qz_scheme* scheme, const qz_ru
     rule.method = qz::Method::kRtn;
     QZ_ASSIGN(rule.scheme, qz::scheme_from(scheme));
     QZ_TRY(plan.add_rule(rule));
-    return qz::run_into(plan, nullptr, run, out);
+    return qz::run_into(plan, model->backends, nullptr, run, out);
   });
 }
 
@@ -248,7 +264,7 @@ qz_status qz_gptq_run(const qz_model* model, const qz_calib* calib, const qz_sch
     QZ_ASSIGN(rule.scheme, qz::scheme_from(scheme));
     QZ_ASSIGN(rule.gptq, qz::gptq_options_from(opts));
     QZ_TRY(plan.add_rule(rule));
-    return qz::run_into(plan, calib, run, out);
+    return qz::run_into(plan, model->backends, calib, run, out);
   });
 }
 
@@ -276,7 +292,7 @@ qz_status qz_plan_create(const qz_model* model, qz_plan** out) {
     QZ_TRY(qz::require(out, "out"));
     *out = nullptr;
     QZ_TRY(qz::require(model, "model"));
-    *out = new qz_plan{qz::Plan(model->model)};
+    *out = new qz_plan{qz::Plan(model->model), model->backends};
     return {};
   });
 }
@@ -288,7 +304,7 @@ qz_status qz_plan_from_json(const qz_model* model, const char* json, size_t byte
     QZ_TRY(qz::require(model, "model"));
     QZ_TRY(qz::require(json, "json"));
     QZ_ASSIGN(qz::Plan plan, qz::Plan::from_json(model->model, {json, bytes}));
-    *out = new qz_plan{std::move(plan)};
+    *out = new qz_plan{std::move(plan), model->backends};
     return {};
   });
 }
@@ -356,7 +372,7 @@ qz_status qz_plan_run(const qz_plan* plan, const qz_calib* calib, const qz_run_o
     QZ_TRY(qz::require(out, "out"));
     *out = nullptr;
     QZ_TRY(qz::require(plan, "plan"));
-    return qz::run_into(plan->plan, calib, run, out);
+    return qz::run_into(plan->plan, plan->backends, calib, run, out);
   });
 }
 

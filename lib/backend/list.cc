@@ -61,4 +61,11 @@ BackendList open_backends(const std::vector<BackendFolder>& folders, const Backe
   return list;
 }
 
+std::shared_ptr<const Backend> backend_for(const BackendList& list, qz_device device) {
+  for (const auto& backend : list.backends)
+    for (const qz_device_info& info : backend->devices())
+      if (backend->computes() && info.device.kind == device.kind && info.device.index == device.index) return backend;
+  return nullptr;
+}
+
 }  // namespace qz

@@ -31,4 +31,7 @@ struct BackendFolder {
 };
 BackendList open_backends(const std::vector<BackendFolder>& folders, const Backend::LogSink& log);
 
+// The first one that computes on the device; null: none does.
+std::shared_ptr<const Backend> backend_for(const BackendList& list, qz_device device);
+
 }  // namespace qz

@@ -10,7 +10,7 @@ namespace qz {
 
 Result<Solved> gptq(const Context& context, MatrixView w, const HessianFactor& factor, const StageStats& stats,
                     const HeldOut& held, const Scheme& scheme, const GptqOptions& options, const RowMetric& metric,
-                    int32_t min_zero, Progress* progress) {
+                    int32_t min_zero, Progress* progress, DeviceSolver* device) {
   Solved out;
   QZ_ASSIGN(Target target, make_target(context, w, factor, stats, held, options, progress));
   out.drift = target.drift;
@@ -18,8 +18,16 @@ Result<Solved> gptq(const Context& context, MatrixView w, const HessianFactor& f
   const RangeOptions range = {options.search, options.signed_grid, min_zero};
   QZ_ASSIGN(Grid grid, choose_grid(context, target.w.view(), factor.diag.data(), scheme, range));
   const Lattice lattice(scheme, w.cols);
-  QZ_ASSIGN(std::vector<uint8_t> codes,
-            solve_columns(context, target.w.view(), factor, metric, grid, lattice, options.block, progress));
+  std::optional<std::vector<uint8_t>> there;
+  if (device) {
+    QZ_ASSIGN(there, device->columns(target.w.view(), factor, metric, grid, lattice));
+  }
+  std::vector<uint8_t> codes;
+  if (there) {
+    codes = std::move(*there);
+  } else {
+    QZ_ASSIGN(codes, solve_columns(context, target.w.view(), factor, metric, grid, lattice, options.block, progress));
+  }
   QZ_TRY(refine(context, target.w.view(), factor, metric, lattice, options.sweeps, options.refit, &grid, &codes,
                 progress));
   const bool reordered = options.order == Order::kGidx && scheme.groups(w.cols) > 1;

@@ -78,8 +78,9 @@ class OneExpert {
         const Clock::Timed running(job_.clock, Phase::kForward);
         return produce(row, count, plain, out);
       };
-      QZ_ASSIGN(StageStats stats, job_.streams.collect_rows(job_.model.context(), *rows_, cols, timed, progress_));
-      solver = std::make_unique<StageSolver>(job_.model.context(), std::move(stats));
+      QZ_ASSIGN(StageStats stats,
+                job_.streams.collect_rows(job_.model.context(), *rows_, cols, timed, progress_, job_.device));
+      solver = std::make_unique<StageSolver>(job_.model.context(), std::move(stats), job_.device);
     }
     for (const size_t i : modules) {
       const Role role = job_.model.modules()[i].role;

@@ -17,10 +17,11 @@ struct ExpertsJob {
   Clock* const clock;
   const Model& model;
   const Streams& streams;
-  const Block& current;   // routers and shared layers of the model as quantized so far,
-  const Block& original;  // and of the original
-  MatrixView x;           // what the MLP reads, all tokens, in the model as quantized so far
-  MatrixView x_original;  // and in the original; no data: one stream
+  DeviceSolver* const device;  // null: none
+  const Block& current;        // routers and shared layers of the model as quantized so far,
+  const Block& original;       // and of the original
+  MatrixView x;                // what the MLP reads, all tokens, in the model as quantized so far
+  MatrixView x_original;       // and in the original; no data: one stream
   // Whether a module is to be quantized, and whether it needs statistics.
   std::function<bool(size_t module)> quantizes, calibrates;
   // Solves one module and puts the result into *replace. routed: the calibration tokens that the router sends there.

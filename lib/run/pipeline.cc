@@ -153,6 +153,10 @@ Result<ModelPtr> Run::finish(const PeakWatch& watch) {
   const Clock::Timed writing(&clock_, Phase::kWrite);
   release_unused();
   at("write", model_.config().layers, 0);
+  if (device_) {
+    report_.events.push_back(device_->summary());
+    context_.log(LogLevel::kInfo, "%s", report_.events.back().c_str());
+  }
   if (options_.progress) options_.progress->info.module = "";
   const auto report = [&] {  // late: copying may take the most
     report_.seconds = clock_.so_far();
@@ -172,6 +176,10 @@ Status Run::calibrate() {
     at("calibrate", 0, 0);
     QZ_TRY(options_.progress->force());
   }
+  if (options_.backend && calibrates_)
+    device_ = std::make_unique<DeviceSolver>(options_.backend, options_.device,
+                                             [this](std::string event) { note(std::move(event)); });
+  if (options_.backend && !calibrates_) note("the device is not used: no module needs calibration");
   if (!calibrates_) return without_calibration();
   const Clock::Timed running(&clock_, Phase::kForward);
   if (!probe_) QZ_TRY(others());

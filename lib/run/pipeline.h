@@ -2,8 +2,10 @@
 // copies of one block, the calibration activations, one stage's statistics. Bit-identical for any number of threads.
 #pragma once
 #include <functional>
+#include <memory>
 #include <string>
 
+#include "backend/plugin.h"
 #include "io/tokens.h"
 #include "run/plan.h"
 #include "run/solve.h"
@@ -18,6 +20,9 @@ struct RunOptions {
   uint64_t shard_bytes = 0;
   uint64_t seed = 0;  // of the labels that are drawn for the output metric
   Progress* progress = nullptr;
+  // That takes what it can of GPTQ (method/device_solver.h), `device` of it; null: the CPU does all.
+  std::shared_ptr<const Backend> backend;
+  qz_device device = {};
 };
 
 // Called instead of solving a module: its weight, rescaled if the plan does that, the statistics of its inputs and its

@@ -27,8 +27,9 @@ Status Run::stage(Block* current, const Block& original, const std::vector<Role>
       const Clock::Timed running(&clock_, Phase::kForward);
       return produce(chunk, plain, x);
     };
-    QZ_ASSIGN(StageStats stats, streams_->collect(fast_.context(), cols, residual, timed, options_.progress));
-    solver = std::make_unique<StageSolver>(context_, std::move(stats));
+    QZ_ASSIGN(StageStats stats,
+              streams_->collect(fast_.context(), cols, residual, timed, options_.progress, device_.get()));
+    solver = std::make_unique<StageSolver>(context_, std::move(stats), device_.get());
   }
   for (const Role role : roles) {
     const size_t i = index(role, current->layer);
@@ -203,6 +204,7 @@ Status Run::mixture(Block* current, const Block& original, const Matrix& x, cons
   const ExpertsJob job = {&clock_,
                           fast_,
                           *streams_,
+                          device_.get(),
                           *current,
                           original,
                           x.view(),
@@ -232,9 +234,9 @@ Status Run::head() {
       Matrix& r = plain ? streams_->original() : streams_->quantized();
       return ends.head_input(fast_, {r.row(c.row), c.sequences.rows(), r.cols(), r.cols()}, x);
     };
-    QZ_ASSIGN(StageStats stats,
-              streams_->collect(fast_.context(), model_.modules()[i].cols, false, produce, options_.progress));
-    solver = std::make_unique<StageSolver>(context_, std::move(stats));
+    QZ_ASSIGN(StageStats stats, streams_->collect(fast_.context(), model_.modules()[i].cols, false, produce,
+                                                  options_.progress, device_.get()));
+    solver = std::make_unique<StageSolver>(context_, std::move(stats), device_.get());
   }
   QZ_ASSIGN(const Matrix weight, load_weight(i));
   return solve(i, weight, solver.get(), nullptr);

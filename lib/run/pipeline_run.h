@@ -76,7 +76,8 @@ class Run {
   bool calibrates_ = false, two_ = false, transforms_ = false;
   std::unique_ptr<ModelWriter> writer_;
   std::unique_ptr<Streams> streams_;
-  Matrix stash_, stash_original_;  // what o and down read, all tokens, one after the other in the same memory
+  std::unique_ptr<DeviceSolver> device_;  // null: the CPU
+  Matrix stash_, stash_original_;         // what o and down read, all tokens, one after the other in the same memory
   std::vector<OutputMetric> metrics_;
   RopeTable rope_;
   RunReport report_;

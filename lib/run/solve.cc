@@ -75,11 +75,14 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
       const HessianFactor& f = **factor;
       QZ_ASSIGN(const RowMetric rows, make_row_metric(context, metric, plan.gptq.metric_ridge));
       const StageStats& stats = stage->stats();
-      auto solved = plan.scheme.is_block()
-                        ? block_gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, rows, progress)
-                    : plan.scheme.is_grid()
-                        ? gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, rows, format.min_zero, progress)
-                        : table_gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, progress);
+      DeviceSolver* const device = stage->device();
+      if (device && !plan.scheme.is_grid())
+        device->keep_columns("codes that are not integers with a scale and zero point");
+      auto solved =
+          plan.scheme.is_block() ? block_gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, rows, progress)
+          : plan.scheme.is_grid()
+              ? gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, rows, format.min_zero, progress, device)
+              : table_gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, progress);
       if (!solved.ok()) return solved.status().with_prefix(module.name);
       q = std::move(solved->q);
       report.order = plan.gptq.order;

@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "method/device_solver.h"
 #include "method/hessian.h"
 #include "run/plan.h"
 #include "run/report.h"
@@ -12,8 +13,11 @@ namespace qz {
 // One stage's statistics and the factors made from them; modules that share options share a factor.
 class StageSolver {
  public:
-  StageSolver(const Context& context, StageStats stats) : context_(context), stats_(std::move(stats)) {}
+  // device: takes what it can of the solving; null: the CPU does all.
+  StageSolver(const Context& context, StageStats stats, DeviceSolver* device = nullptr)
+      : context_(context), stats_(std::move(stats)), device_(device) {}
   const StageStats& stats() const { return stats_; }
+  DeviceSolver* device() const { return device_; }
   Result<std::shared_ptr<const HessianFactor>> factor(const GptqOptions& options);
 
  private:
@@ -24,6 +28,7 @@ class StageSolver {
   };
   const Context& context_;
   StageStats stats_;
+  DeviceSolver* const device_;
   std::vector<Made> made_;
 };
 

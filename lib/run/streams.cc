@@ -130,7 +130,7 @@ Result<Streams> Streams::create(const Model& model, const TokenSet& calibration,
 }
 
 Result<StageStats> Streams::collect(const Context& context, int64_t cols, bool residual, const Produce& produce,
-                                    Progress* progress) const {
+                                    Progress* progress, DeviceSolver* device) const {
   StageStats stats;
   stats.cols = cols;
   stats.tokens = solving_tokens();
@@ -147,6 +147,12 @@ Result<StageStats> Streams::collect(const Context& context, int64_t cols, bool r
   std::vector<int64_t> judge(held_.size());  // which of the judges a row is
   for (size_t r = 0, before = 0; r < held_.size(); r++)
     judge[r] = static_cast<int64_t>(held_[r] == 2 ? before++ : before);
+  std::unique_ptr<DeviceHessian> there;
+  if (device) {
+    int64_t longest = 0;
+    for (const Chunk& chunk : chunks_) longest = std::max(longest, chunk.sequences.rows());
+    QZ_ASSIGN(there, device->hessian(cols, longest));
+  }
   Matrix x, d, dr;
   std::vector<float> most;
   for (const Chunk& chunk : chunks_) {
@@ -176,17 +182,22 @@ Result<StageStats> Streams::collect(const Context& context, int64_t cols, bool r
       if (held) std::fill_n(x.row(r), cols, 0.0f);  // a zero row adds nothing to any sum
     }));
     stats.most = std::max(stats.most, *std::max_element(most.begin(), most.end()));
-    std::vector<LeftFactor> left = {{x.view(), true, stats.h.data(), cols}};
+    std::vector<LeftFactor> left;
+    if (there)
+      QZ_TRY(there->add(context, x.view()));
+    else
+      left.push_back({x.view(), true, stats.h.data(), cols});
     if (two_) left.push_back({d.view(), false, stats.drift.data(), cols});
     if (with_residual) left.push_back({dr.view(), false, stats.residual.data(), cols});
-    QZ_TRY(gemm_tn(context, left, x.view(), progress));
+    if (!left.empty()) QZ_TRY(gemm_tn(context, left, x.view(), progress));
   }
+  if (there) QZ_TRY(there->get(&stats.h));
   QZ_TRY(mirror(context, &stats.h));
   return stats;
 }
 
 Result<StageStats> Streams::collect_rows(const Context& context, const std::vector<int64_t>& rows, int64_t cols,
-                                         const ProduceRows& produce, Progress* progress) const {
+                                         const ProduceRows& produce, Progress* progress, DeviceSolver* device) const {
   StageStats stats;
   stats.cols = cols;
   stats.h = Matrix(cols, cols);
@@ -198,6 +209,10 @@ Result<StageStats> Streams::collect_rows(const Context& context, const std::vect
   if (two_) stats.held_dx = Matrix(judges, cols);
 
   const auto total = static_cast<int64_t>(rows.size());
+  std::unique_ptr<DeviceHessian> there;
+  if (device && total > 0) {
+    QZ_ASSIGN(there, device->hessian(cols, std::min(kChunkTokens, total)));
+  }
   int64_t judge = 0;
   for (int64_t begin = 0; begin < total; begin += kChunkTokens) {
     const int64_t n = std::min(kChunkTokens, total - begin), *row = rows.data() + begin;
@@ -215,9 +230,13 @@ Result<StageStats> Streams::collect_rows(const Context& context, const std::vect
       }
       std::fill_n(x.row(r), cols, 0.0f);
     }
-    QZ_TRY(gemm_tn(context, x.view(), x.view(), 1.0f, true, stats.h.data(), cols, progress));
+    if (there)
+      QZ_TRY(there->add(context, x.view()));
+    else
+      QZ_TRY(gemm_tn(context, x.view(), x.view(), 1.0f, true, stats.h.data(), cols, progress));
     if (two_) QZ_TRY(gemm_tn(context, d.view(), x.view(), 1.0f, false, stats.drift.data(), cols, progress));
   }
+  if (there) QZ_TRY(there->get(&stats.h));
   QZ_TRY(mirror(context, &stats.h));
   return stats;
 }

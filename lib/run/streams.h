@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "io/tokens.h"
+#include "method/device_solver.h"
 #include "method/stats.h"
 #include "model/block.h"
 
@@ -31,15 +32,16 @@ class Streams {
   Matrix& original() { return original_; }    // empty with one stream
 
   // Statistics of a stage whose input has `cols` columns. produce(chunk, original?, out) writes the input of a chunk's
-  // rows. residual: modules of this stage write to the residual stream.
+  // rows. residual: modules of this stage write to the residual stream. device: sums the Hessian where it can; null:
+  // the CPU.
   using Produce = std::function<Status(const Chunk& chunk, bool original, float* out)>;
   Result<StageStats> collect(const Context& context, int64_t cols, bool residual, const Produce& produce,
-                             Progress* progress) const;
+                             Progress* progress, DeviceSolver* device = nullptr) const;
   // The same of some rows, ascending, none of whose modules writes to the residual stream.
   // produce(rows, count, original?, out) writes the inputs of rows[0 ... count).
   using ProduceRows = std::function<Status(const int64_t* rows, int64_t count, bool original, float* out)>;
   Result<StageStats> collect_rows(const Context& context, const std::vector<int64_t>& rows, int64_t cols,
-                                  const ProduceRows& produce, Progress* progress) const;
+                                  const ProduceRows& produce, Progress* progress, DeviceSolver* device = nullptr) const;
 
  private:
   bool two_ = false;

@@ -48,7 +48,10 @@ Outcome read_facts(int32_t index, Facts* out) {
 OnDevice::OnDevice(int32_t) {}
 OnDevice::~OnDevice() = default;
 
+// QZ_TEST_GPU_BYTES: the most that it gives at once.
 Outcome allocate(int32_t, uint64_t bytes, void** out) {
+  if (const char* most = std::getenv("QZ_TEST_GPU_BYTES"); most && bytes > std::strtoull(most, nullptr, 10))
+    return {QZ_STATUS_OUT_OF_MEMORY, "memory on the GPU"};
   if (posix_memalign(out, 256, bytes) != 0) return {QZ_STATUS_OUT_OF_MEMORY, "memory on the GPU"};
   std::memset(*out, 0xff, bytes);
   device().add(*out, bytes);
@@ -72,7 +75,9 @@ Outcome prepare_dense(int32_t) {
   if (!std::getenv("QZ_TEST_NO_CUBLASLT")) return {};
   return {QZ_STATUS_DEVICE, "this needs cuBLASLt, but libcublasLt.so.13 is not there"};
 }
+// QZ_TEST_GPU_BREAKS: at its first product.
 Outcome dense_product(int32_t, void*, const DenseArgs& a) {
+  if (std::getenv("QZ_TEST_GPU_BREAKS")) return {QZ_STATUS_DEVICE, "the GPU has fallen off the bus"};
   for (int64_t t = 0; t < a.m; ++t) {
     for (int64_t r = 0; r < a.rows; ++r) {
       double sum = 0;

@@ -145,20 +145,24 @@ class Plan(Handle):
 
     def run(self, calibration: Optional[Calibration] = None, *, format: Optional[str] = None,
             stream_to: Optional[str | os.PathLike[str]] = None, overwrite: bool = False, strict: bool = False, shard_bytes: int = 0,
-            seed: int = 0, progress: Optional[ProgressFunction] = None) -> Model:
+            seed: int = 0, gpu: Optional[int] = None, progress: Optional[ProgressFunction] = None) -> Model:
         """Quantizes. The result carries a report.
 
         calibration: not needed when no module is solved by GPTQ or rescaled, or has inputs with a stored scale. format: what the result will be stored as, None =
         "compressed-tensors". stream_to: write that directory while the layers finish, in bounded memory, complete or not at all;
         the result is then that directory, opened. overwrite: it may exist. strict: too few tokens are an error, not a warning.
-        shard_bytes: 0 = 5 GB, of GGUF one file. seed: of the split into solving and judging tokens.
-        Errors: InvalidArgument, Unsupported (the format cannot hold the plan; before any work), NumericError, IoError, Busy.
+        shard_bytes: 0 = 5 GB, of GGUF one file. seed: of the split into solving and judging tokens. gpu: the index of one that takes what
+        its backend can of GPTQ (docs/backends.md); the report's events say what, and why the CPU did the rest.
+        Errors: InvalidArgument, Unsupported (the format cannot hold the plan, or no backend computes on the GPU; before any work),
+        NumericError, IoError, Busy, DeviceError.
         """
         out = ffi.new("qz_model **")
 
         def call(callback: Any) -> int:
             options = struct("qz_run_options", format=names.number(names.FORMATS, format, "format"), stream_to=stream_to,
                              overwrite=int(overwrite), strict=int(strict), shard_bytes=shard_bytes, seed=seed, progress=callback)
+            if gpu is not None:
+                options.device.kind, options.device.index = 2, gpu  # DLPack: CUDA
             return lib.qz_plan_run(self._pointer, calibration._pointer if calibration is not None else ffi.NULL, options, out)
 
         try:

@@ -54,3 +54,8 @@ def test_without_a_gpu_to_device_says_why():
         packed.to_device(0)
     except qz.Error as problem:
         assert len(str(problem).split()) > 3
+
+
+def test_a_run_on_a_gpu_that_no_backend_has_is_refused(model, calibration):
+    with pytest.raises(qz.Unsupported, match=r"no backend computes on device \(2, 99\)"):
+        qz.Plan(model).run(calibration, gpu=99)

@@ -3334,12 +3334,13 @@ pub struct qz_run_options {
     pub seed: u64,
     pub progress: qz_progress_fn,
     pub user: *mut ::std::os::raw::c_void,
+    pub device: qz_device,
 }
 #[test]
 fn bindgen_test_layout_qz_run_options() {
     assert_eq!(
         ::std::mem::size_of::<qz_run_options>(),
-        56usize,
+        64usize,
         concat!("Size of: ", stringify!(qz_run_options))
     );
     assert_eq!(
@@ -3500,6 +3501,23 @@ fn bindgen_test_layout_qz_run_options() {
         );
     }
     test_field_user();
+    fn test_field_device() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_run_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).device) as usize - ptr as usize
+            },
+            56usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_run_options),
+                "::",
+                stringify!(device)
+            )
+        );
+    }
+    test_field_device();
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]

@@ -1,0 +1,64 @@
+#include "method/device_hessian.h"
+
+#include "base/rows.h"
+#include "tensor/convert.h"
+
+namespace qz {
+namespace {
+
+constexpr int64_t kRowElements = 8;  // rows of x begin at multiples of 16 bytes
+
+}  // namespace
+
+DeviceHessian::DeviceHessian(std::shared_ptr<const Backend> backend, qz_device device, int64_t cols)
+    : backend_(std::move(backend)),
+      device_(device),
+      cols_(cols),
+      stride_(ceil_div(cols, kRowElements) * kRowElements),
+      x_(*backend_, device),
+      h_(*backend_, device),
+      workspace_(*backend_, device) {}
+
+qz_op DeviceHessian::op_of(qz_tensor (&operands)[2], int64_t rows) const {
+  operands[0] = x_.view(), operands[1] = h_.view();
+  operands[0].shape[0] = rows, operands[0].shape[1] = cols_;
+  qz_op op = {};
+  op.struct_size = sizeof op;
+  op.kind = QZ_OP_HESSIAN;
+  op.operands = operands, op.count = 2;
+  return op;
+}
+
+Result<std::unique_ptr<DeviceHessian>> DeviceHessian::make(std::shared_ptr<const Backend> backend, qz_device device,
+                                                           int64_t cols, int64_t most) {
+  if (!backend->computes()) return error(Code::kUnsupported, "%s: it only lists devices", backend->file().c_str());
+  std::unique_ptr<DeviceHessian> d(new DeviceHessian(std::move(backend), device, cols));
+  QZ_TRY(d->x_.make(QZ_DTYPE_BF16, 2, most, d->stride_));
+  QZ_TRY(d->h_.make(QZ_DTYPE_F32, 4, cols, cols));
+  QZ_TRY(d->h_.zero());
+  d->rounded_.resize(static_cast<size_t>(most * d->stride_));
+  qz_tensor operands[2];
+  qz_op op = d->op_of(operands, most);
+  QZ_TRY(d->workspace_.prepare(&op));
+  return d;
+}
+
+// The host rounds while the device still multiplies what came before.
+Status DeviceHessian::add(const Context& context, MatrixView x) {
+  QZ_TRY(backend_->synchronize(nullptr, device_.index));
+  QZ_TRY(for_each_row(context, x.rows, [&](int64_t r) {
+    from_f32(x.row(r), DType::kBF16, static_cast<size_t>(cols_), rounded_.data() + r * stride_);
+  }));
+  QZ_TRY(x_.put(rounded_.data(), x.rows));
+  qz_tensor operands[2];
+  qz_op op = op_of(operands, x.rows);
+  QZ_TRY(workspace_.prepare(&op));
+  return backend_->run(nullptr, op);
+}
+
+Status DeviceHessian::get(Matrix* h) const {
+  QZ_TRY(h_.get(h->data()));
+  return backend_->synchronize(nullptr, device_.index);
+}
+
+}  // namespace qz
