@@ -5,6 +5,7 @@
 #include <new>
 #include <vector>
 
+#include "factor.h"
 #include "gptq.h"
 #include "packed/layout.h"
 #include "plan.h"
@@ -147,6 +148,7 @@ int32_t units_of(const Backend& b, const Request& r) {
 
 uint64_t workspace_of(const Backend& b, const qz_op& op, const Request& r) {
   if (op.kind == QZ_OP_HESSIAN) return hessian_workspace();
+  if (op.kind == QZ_OP_CHOLESKY_SOLVE) return cholesky_solve_workspace();
   if (op.kind == QZ_OP_GPTQ_COLUMNS) return columns_workspace(r.columns.rows, r.columns.cols);
   if (op.kind != QZ_OP_GEMM) return 0;
   switch (kernel_for(r.m)) {
@@ -160,19 +162,28 @@ uint64_t workspace_of(const Backend& b, const qz_op& op, const Request& r) {
   return dense_workspace(r.w.rows, r.w.cols, r.m, r.bias != nullptr).total;
 }
 
-// What supports(), workspace() and run() agree on. cuBLASLt is opened and its handle made here, at the latest by
-// workspace(): a stream that is being captured takes no new handles.
+// Of a factorization the library says it, and may fail.
+Outcome workspace_of(const Backend& b, const qz_op& op, const Request& r, uint64_t* bytes) {
+  if (op.kind == QZ_OP_CHOLESKY) return cholesky_workspace(r.device, r.cholesky.n, bytes);
+  *bytes = workspace_of(b, op, r);
+  return {};
+}
+
+// What supports(), workspace() and run() agree on. Libraries are opened and their handles made here, at the
+// latest by workspace(): a stream that is being captured takes no new handles.
 Outcome take(const Backend& b, const qz_op& op, Request* r) {
   if (const std::string why = take_request(op, r); !why.empty())
     return {QZ_STATUS_UNSUPPORTED, "the GPU does not take " + why};
   if (!b.has(r->device)) return no_device(r->device);
+  if (op.kind == QZ_OP_CHOLESKY || op.kind == QZ_OP_CHOLESKY_SOLVE) return prepare_factor(r->device);
   return needs_library(op, *r) ? prepare_dense(r->device) : Outcome();
 }
 
 Outcome run_op(const Backend& b, void* stream, const qz_op& op) {
   Request r;
   QZ_CUDA_TRY(take(b, op, &r));
-  const uint64_t need = workspace_of(b, op, r);
+  uint64_t need = 0;
+  QZ_CUDA_TRY(workspace_of(b, op, r, &need));
   if (op.workspace_bytes < need || (need && !op.workspace))
     return {QZ_STATUS_INVALID_ARGUMENT, "a workspace of " + std::to_string(op.workspace_bytes) +
                                             " bytes, but the operation needs " + std::to_string(need)};
@@ -184,6 +195,8 @@ Outcome run_op(const Backend& b, void* stream, const qz_op& op) {
   auto* workspace = static_cast<char*>(op.workspace);
   if (op.kind == QZ_OP_HESSIAN) return run_hessian(r.hessian, r.device, stream, workspace);
   if (op.kind == QZ_OP_GPTQ_COLUMNS) return run_columns(r.columns, r.device, stream, workspace);
+  if (op.kind == QZ_OP_CHOLESKY) return run_cholesky(r.cholesky, r.device, stream, workspace);
+  if (op.kind == QZ_OP_CHOLESKY_SOLVE) return run_cholesky_solve(r.solve, r.device, stream, workspace);
   if (is_dense(op, r)) return run_dense(r, stream, workspace);
   if (kernel_for(r.m) == Kernel::kRing) {
     const RingCut cut = ring_cut(r.w.rows, r.w.cols, r.m, units_of(b, r));
@@ -243,8 +256,7 @@ void fill(qz_backend_api* t) {
     (void)guarded(self, [&]() -> Outcome {
       Request r;
       QZ_CUDA_TRY(take(of(self), *op, &r));
-      bytes = workspace_of(of(self), *op, r);
-      return {};
+      return workspace_of(of(self), *op, r, &bytes);
     });
     return bytes;
   };

@@ -169,6 +169,38 @@ std::string take_columns(const qz_op& op, Request* r) {
   return "";
 }
 
+// a, or L, and what stands beside it.
+std::string take_square(const qz_op& op, const char* kind, int64_t* n, Request* r) {
+  if (op.count != 2) return std::string(kind) + " without its two operands";
+  const qz_tensor &a = op.operands[0], &other = op.operands[1];
+  if (a.ndim != 2 || a.shape[0] < 1 || a.shape[0] > kMost) return "a matrix of no rows";
+  *n = a.shape[0];
+  if (std::string why = check_dense(a, "a matrix", QZ_DTYPE_F32, *n, *n); !why.empty()) return why;
+  if (other.device.index != a.device.index) return "operands on different devices";
+  r->device = a.device.index;
+  return "";
+}
+
+std::string take_cholesky(const qz_op& op, Request* r) {
+  int64_t n = 0;
+  if (std::string why = take_square(op, "CHOLESKY", &n, r); !why.empty()) return why;
+  if (std::string why = check_dense(op.operands[1], "an info", QZ_DTYPE_I32, 0, 1); !why.empty()) return why;
+  r->cholesky = {static_cast<float*>(op.operands[0].data), static_cast<int32_t*>(op.operands[1].data),
+                 static_cast<int32_t>(n)};
+  return "";
+}
+
+std::string take_solve(const qz_op& op, Request* r) {
+  int64_t n = 0;
+  if (std::string why = take_square(op, "CHOLESKY_SOLVE", &n, r); !why.empty()) return why;
+  const qz_tensor& x = op.operands[1];
+  if (x.ndim != 2 || x.shape[0] < 1 || x.shape[0] > kMost) return "x of no rows";
+  if (std::string why = check_dense(x, "x", QZ_DTYPE_F32, x.shape[0], n); !why.empty()) return why;
+  r->solve = {static_cast<const float*>(op.operands[0].data), static_cast<float*>(x.data), static_cast<int32_t>(n),
+              static_cast<int32_t>(x.shape[0])};
+  return "";
+}
+
 }  // namespace
 
 std::string take_request(const qz_op& op, Request* out) {
@@ -176,6 +208,8 @@ std::string take_request(const qz_op& op, Request* out) {
   if (op.struct_size < offsetof(qz_op, grid)) return "an operation of an interface that is not known";
   if (op.kind == QZ_OP_HESSIAN) return take_hessian(op, out);
   if (op.kind == QZ_OP_GPTQ_COLUMNS) return take_columns(op, out);
+  if (op.kind == QZ_OP_CHOLESKY) return take_cholesky(op, out);
+  if (op.kind == QZ_OP_CHOLESKY_SOLVE) return take_solve(op, out);
   if (std::string why = take_weights(op.w, &out->w); !why.empty()) return why;
   if (op.kind == QZ_OP_DEQUANTIZE) return take_dequantize(op, out);
   if (op.kind == QZ_OP_GEMM) return take_gemm(op, out);

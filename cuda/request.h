@@ -3,6 +3,7 @@
 #include <string>
 
 #include "args.h"
+#include "factor.h"
 #include "gptq.h"
 #include "qz/backend.h"
 
@@ -22,9 +23,11 @@ struct Request {
   int64_t x_stride = 0, y_stride = 0;
   int32_t m = 0;
   Float type = Float::kF16, y_type = Float::kF16;
-  // HESSIAN, GPTQ_COLUMNS
+  // HESSIAN, GPTQ_COLUMNS, CHOLESKY, CHOLESKY_SOLVE
   HessianArgs hessian = {};
   ColumnsArgs columns = {};
+  CholeskyArgs cholesky = {};
+  CholeskySolveArgs solve = {};
 };
 
 // "" or why not, in words. Reads shapes, types, strides and the alignment of addresses, no memory behind them.

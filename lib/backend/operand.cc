@@ -24,8 +24,9 @@ Status Operand::put(const void* from, int64_t rows) {
   return backend_.copy(nullptr, flat(view_.data, device_, bytes), flat(const_cast<void*>(from), kHost, bytes));
 }
 
-Status Operand::get(void* to) const {
-  return backend_.copy(nullptr, flat(to, kHost, bytes_), flat(view_.data, device_, bytes_));
+Status Operand::get(void* to, int64_t rows) const {
+  const int64_t bytes = rows < 0 ? bytes_ : rows * row_bytes_;
+  return backend_.copy(nullptr, flat(to, kHost, bytes), flat(view_.data, device_, bytes));
 }
 
 Status Operand::zero() { return backend_.fill_zero(nullptr, device_.index, view_.data, static_cast<uint64_t>(bytes_)); }

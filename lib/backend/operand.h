@@ -20,7 +20,7 @@ class Operand {
   // The first `rows` rows, all by default, from and to the host. In the order of the default stream: host memory may be
   // used again after Backend::synchronize().
   Status put(const void* from, int64_t rows = -1);
-  Status get(void* to) const;
+  Status get(void* to, int64_t rows = -1) const;
   Status zero();
   const qz_tensor& view() const { return view_; }
   void* data() const { return view_.data; }

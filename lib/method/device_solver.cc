@@ -6,6 +6,8 @@ namespace qz {
 namespace {
 
 constexpr const char* kHessians = "Hessians";
+constexpr const char* kFactors = "factorizations";
+constexpr const char* kSolves = "corrections of targets";
 constexpr const char* kColumns = "loops over columns";
 
 }  // namespace
@@ -30,6 +32,24 @@ Result<std::unique_ptr<DeviceHessian>> DeviceSolver::hessian(int64_t cols, int64
   auto made = DeviceHessian::make(backend_, device_, cols, most);
   if (!made.ok() && falls_back(kHessians, made.status())) return std::unique_ptr<DeviceHessian>();
   if (made.ok()) hessians_.there++;
+  return made;
+}
+
+Result<std::optional<int64_t>> DeviceSolver::cholesky(int64_t n, float* a) {
+  using Done = std::optional<int64_t>;
+  factors_.all++;
+  const auto done = cholesky_on(*backend_, device_, n, a);
+  if (!done.ok() && falls_back(kFactors, done.status())) return Done();
+  if (!done.ok()) return done.status();
+  factors_.there++;
+  return Done(*done);
+}
+
+Result<std::unique_ptr<DeviceCholesky>> DeviceSolver::solver(int64_t n, const float* lower, int64_t most) {
+  solves_.all++;
+  auto made = DeviceCholesky::make(backend_, device_, n, lower, most);
+  if (!made.ok() && falls_back(kSolves, made.status())) return std::unique_ptr<DeviceCholesky>();
+  if (made.ok()) solves_.there++;
   return made;
 }
 
@@ -58,11 +78,16 @@ std::string DeviceSolver::summary() const {
   std::string name = "?";
   for (const qz_device_info& info : backend_->devices())
     if (info.device.kind == device_.kind && info.device.index == device_.index) name = info.name;
-  const auto of = [](const Count& c, const char* what) {
-    return std::to_string(c.there) + " of " + std::to_string(c.all) + " " + what;
+  std::string parts;
+  const auto add = [&parts](const Count& c, const char* what) {
+    if (c.all == 0) return;
+    parts += (parts.empty() ? ": " : ", ") + std::to_string(c.there) + " of " + std::to_string(c.all) + " " + what;
   };
-  return "GPTQ on " + name + " (" + backend_->name() + ", device " + std::to_string(device_.index) +
-         "): " + of(hessians_, kHessians) + ", " + of(columns_, kColumns);
+  add(hessians_, kHessians);
+  add(factors_, kFactors);
+  add(solves_, kSolves);
+  add(columns_, kColumns);
+  return "GPTQ on " + name + " (" + backend_->name() + ", device " + std::to_string(device_.index) + ")" + parts;
 }
 
 }  // namespace qz

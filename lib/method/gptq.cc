@@ -1,6 +1,7 @@
 #include "method/gptq.h"
 
 #include "method/columns.h"
+#include "method/device_solver.h"
 #include "method/range.h"
 #include "method/refine.h"
 #include "method/rtn.h"
@@ -10,7 +11,7 @@ namespace qz {
 
 Result<Solved> gptq(const Context& context, MatrixView w, const HessianFactor& factor, const StageStats& stats,
                     const HeldOut& held, const Scheme& scheme, const GptqOptions& options, const RowMetric& metric,
-                    int32_t min_zero, Progress* progress, DeviceSolver* device) {
+                    int32_t min_zero, Progress* progress) {
   Solved out;
   QZ_ASSIGN(Target target, make_target(context, w, factor, stats, held, options, progress));
   out.drift = target.drift;
@@ -19,8 +20,8 @@ Result<Solved> gptq(const Context& context, MatrixView w, const HessianFactor& f
   QZ_ASSIGN(Grid grid, choose_grid(context, target.w.view(), factor.diag.data(), scheme, range));
   const Lattice lattice(scheme, w.cols);
   std::optional<std::vector<uint8_t>> there;
-  if (device) {
-    QZ_ASSIGN(there, device->columns(target.w.view(), factor, metric, grid, lattice));
+  if (factor.device) {
+    QZ_ASSIGN(there, factor.device->columns(target.w.view(), factor, metric, grid, lattice));
   }
   std::vector<uint8_t> codes;
   if (there) {

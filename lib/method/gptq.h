@@ -2,7 +2,6 @@
 // search on a signed grid, coordinate-descent sweeps and refitted scales. One module at a time: no model, no file in
 // sight.
 #pragma once
-#include "method/device_solver.h"
 #include "method/hessian.h"
 #include "method/row_metric.h"
 #include "method/stats.h"
@@ -18,9 +17,9 @@ struct Solved {
 };
 
 // w: [rows][cols], natural order. scheme.scale must be set. min_zero: the smallest zero point that the format can
-// store. device: takes the loop over columns where it can (device_solver.h); null: the CPU.
+// store.
 Result<Solved> gptq(const Context& context, MatrixView w, const HessianFactor& factor, const StageStats& stats,
                     const HeldOut& held, const Scheme& scheme, const GptqOptions& options, const RowMetric& metric,
-                    int32_t min_zero, Progress* progress = nullptr, DeviceSolver* device = nullptr);
+                    int32_t min_zero, Progress* progress = nullptr);
 
 }  // namespace qz

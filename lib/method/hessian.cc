@@ -7,6 +7,7 @@
 
 #include "base/rows.h"
 #include "method/cholesky.h"
+#include "method/device_solver.h"
 
 namespace qz {
 namespace {
@@ -35,17 +36,25 @@ Result<bool> try_factor(const Context& context, const HessianFactor& f, double a
     for (int64_t j = 0; j <= i; j++) dst[j] = src[f.order[static_cast<size_t>(j)]];
     dst[i] += static_cast<float>(add);
   }));
-  QZ_ASSIGN(const int64_t done, cholesky(context, f.cols, lower->data()));
-  return done == f.cols;
+  std::optional<int64_t> done;
+  if (f.device) {
+    QZ_ASSIGN(done, f.device->cholesky(f.cols, lower->data()));
+  }
+  if (!done) {
+    QZ_ASSIGN(done, cholesky(context, f.cols, lower->data()));
+  }
+  return *done == f.cols;
 }
 
 }  // namespace
 
-Result<HessianFactor> factor_hessian(const Context& context, const StageStats& stats, const GptqOptions& options) {
+Result<HessianFactor> factor_hessian(const Context& context, const StageStats& stats, const GptqOptions& options,
+                                     DeviceSolver* device) {
   const int64_t n = stats.cols;
   if (stats.tokens == 0) return error(Code::kNumeric, "no calibration token reached this input");
   HessianFactor f;
   f.cols = n;
+  f.device = device;
   const float inv = 1.0f / static_cast<float>(stats.tokens);
   std::vector<float> diag(static_cast<size_t>(n));
   double sum = 0;
@@ -106,12 +115,17 @@ Status solve_rows(const Context& context, const HessianFactor& factor, Matrix* y
   constexpr int64_t kTogether = 512;  // rows: enough for the products, little memory
   const int64_t n = factor.cols;
   Matrix b(std::min(kTogether, y->rows()), n);  // factor order
+  std::unique_ptr<DeviceCholesky> there;
+  if (factor.device && y->rows() > 0) {
+    QZ_ASSIGN(there, factor.device->solver(n, factor.lower.data(), b.rows()));
+  }
   for (int64_t first = 0; first < y->rows(); first += kTogether) {
     const int64_t rows = std::min(kTogether, y->rows() - first);
     QZ_TRY(for_each_row(context, rows, [&](int64_t r) {
       for (int64_t j = 0; j < n; j++) b.row(r)[j] = y->row(first + r)[factor.order[static_cast<size_t>(j)]];
     }));
-    QZ_TRY(cholesky_solve(context, n, factor.lower.data(), rows, b.data(), progress));
+    QZ_TRY(there ? there->solve(rows, b.data())
+                 : cholesky_solve(context, n, factor.lower.data(), rows, b.data(), progress));
     QZ_TRY(for_each_row(context, rows, [&](int64_t r) {
       for (int64_t j = 0; j < n; j++) y->row(first + r)[factor.order[static_cast<size_t>(j)]] = b.row(r)[j];
     }));

@@ -38,7 +38,7 @@ bool clips(const ModulePlan& plan, Role role) {
 Result<std::shared_ptr<const HessianFactor>> StageSolver::factor(const GptqOptions& options) {
   for (const Made& m : made_)
     if (m.order == options.order && m.damp == options.damp) return m.factor;
-  QZ_ASSIGN(HessianFactor f, factor_hessian(context_, stats_, options));
+  QZ_ASSIGN(HessianFactor f, factor_hessian(context_, stats_, options, device_));
   made_.push_back({options.order, options.damp, std::make_shared<const HessianFactor>(std::move(f))});
   return made_.back().factor;
 }
@@ -78,11 +78,11 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
       DeviceSolver* const device = stage->device();
       if (device && !plan.scheme.is_grid())
         device->keep_columns("codes that are not integers with a scale and zero point");
-      auto solved =
-          plan.scheme.is_block() ? block_gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, rows, progress)
-          : plan.scheme.is_grid()
-              ? gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, rows, format.min_zero, progress, device)
-              : table_gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, progress);
+      auto solved = plan.scheme.is_block()
+                        ? block_gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, rows, progress)
+                    : plan.scheme.is_grid()
+                        ? gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, rows, format.min_zero, progress)
+                        : table_gptq(context, weight, f, stats, held, plan.scheme, plan.gptq, progress);
       if (!solved.ok()) return solved.status().with_prefix(module.name);
       q = std::move(solved->q);
       report.order = plan.gptq.order;

@@ -139,8 +139,9 @@ int main(int argc, char** argv) {
   cpu_error = run_into(model, calib, cpu, -1, on_cpu, cpu_report);
   CHECK(!strstr(cpu_report, "GPTQ on"));
   error = run_into(model, calib, gpu, -1, on_gpu, report);
-  CHECK(strstr(report, "GPTQ on Emulated GPU (cuda, device 0): 16 of 16 Hessians, 28 of 28 loops over columns") !=
-        NULL);
+  CHECK(strstr(report,
+               "GPTQ on Emulated GPU (cuda, device 0): 16 of 16 Hessians, 16 of 16 factorizations, 28 of 28 loops over "
+               "columns") != NULL);
   CHECK(!strstr(report, "on the CPU instead"));
   apart = different(model, on_cpu, on_gpu);
   printf("%s: %.0f codes in a million differ, errors %g and %g\n", info.arch, apart, cpu_error, error);
@@ -151,25 +152,34 @@ int main(int argc, char** argv) {
   /* Defaults: the output metric, small here, is the CPU's; the Hessians are not. */
   cpu_error = run_into(model, calib, cpu, 2, on_gpu, report);
   error = run_into(model, calib, gpu, 2, on_gpu, report);
-  CHECK(strstr(report, "16 of 16 Hessians, 0 of 28 loops over columns") != NULL);
+  CHECK(
+      strstr(
+          report,
+          "16 of 16 Hessians, 16 of 16 factorizations, 36 of 36 corrections of targets, 0 of 28 loops over columns") !=
+      NULL);
   CHECK(strstr(report, "loops over columns on the CPU instead of cuda, device 0: an output metric couples the rows") !=
         NULL);
   printf("with an output metric and two streams: errors %g and %g\n", cpu_error, error);
   CHECK(fabs(error - cpu_error) <= 0.05 * cpu_error);
 
-  /* What needs a library that is missing is refused, and then the CPU's. */
-  CHECK(setenv("QZ_TEST_NO_CUBLASLT", "1", 1) == 0);
+  /* What needs libraries that are missing is refused, and then the CPU's. */
+  CHECK(setenv("QZ_TEST_NO_CUBLASLT", "1", 1) == 0 && setenv("QZ_TEST_NO_CUSOLVER", "1", 1) == 0);
   run_into(model, calib, gpu, -1, on_gpu, report);
-  CHECK(unsetenv("QZ_TEST_NO_CUBLASLT") == 0);
-  CHECK(strstr(report, "0 of 16 Hessians, 24 of 28 loops over columns") != NULL);
+  CHECK(unsetenv("QZ_TEST_NO_CUBLASLT") == 0 && unsetenv("QZ_TEST_NO_CUSOLVER") == 0);
+  CHECK(strstr(report, "0 of 16 Hessians, 0 of 16 factorizations, 24 of 28 loops over columns") != NULL);
   CHECK(strstr(report, "Hessians on the CPU instead of cuda, device 0: ") != NULL);
+  CHECK(strstr(report, "factorizations on the CPU instead of cuda, device 0: ") != NULL);
+  CHECK(strstr(report, "this needs cuSOLVER, but libcusolver.so.12 cannot be opened") != NULL);
   CHECK(strstr(report, "this needs cuBLASLt, but libcublasLt.so.13 is not there") != NULL);
   CHECK(different(model, on_cpu, on_gpu) == 0);
 
   CHECK(setenv("QZ_TEST_GPU_BYTES", "300000", 1) == 0);
   run_into(model, calib, gpu, 2, on_gpu, report);
   CHECK(unsetenv("QZ_TEST_GPU_BYTES") == 0);
-  CHECK(strstr(report, "0 of 16 Hessians, 0 of 28 loops over columns") != NULL);
+  CHECK(strstr(
+            report,
+            "0 of 16 Hessians, 12 of 16 factorizations, 28 of 36 corrections of targets, 0 of 28 loops over columns") !=
+        NULL);
   CHECK(strstr(report, "memory on the GPU") != NULL);
 
   /* A device that fails at what it took ends the run, and leaves nothing. */

@@ -1,6 +1,7 @@
 // gptq_bench PLUGIN OUT.json [small]: what GPTQ's operations take on one block of Llama-2-7B: the four Hessians of
-// 262,144 tokens and the columns of its seven matrices. Wall clock around synchronize(), the median of five. small: the
-// same with tiny shapes, for a rehearsal. What is not an operation yet (factorization, forward) is not in it.
+// 262,144 tokens, their factorizations, and the columns of its seven matrices. Wall clock around synchronize(), the
+// median of five. small: the same with tiny shapes, for a rehearsal. What is not an operation (forward, search, sweeps)
+// is not in it.
 #include <algorithm>
 #include <chrono>
 #include <functional>
@@ -14,9 +15,11 @@ using namespace qz::check;
 int failures = 0;
 std::string json;
 
-double seconds(const Plugin& p, const std::function<qz_status()>& run) {
+// before: what run() needs anew each time; not timed.
+double seconds(const Plugin& p, const std::function<qz_status()>& run, const std::function<void()>& before) {
   std::vector<double> times;
   for (int i = -1; i < 5; ++i) {
+    if (before) before();
     const auto begin = std::chrono::steady_clock::now();
     if (run() != QZ_STATUS_OK || p.api.synchronize(p.api.self, nullptr, p.info.device.index) != QZ_STATUS_OK) {
       std::fprintf(stderr, "%s\n", failure().c_str());
@@ -36,7 +39,7 @@ void row(const std::string& text) {
 }
 
 // Runs op with a workspace of its own; NAN with words when it cannot.
-double time_of(const Plugin& p, qz_op& op) {
+double time_of(const Plugin& p, qz_op& op, const std::function<void()>& before = nullptr) {
   if (p.api.supports(p.api.self, &op) <= 0) {
     std::fprintf(stderr, "%s\n", failure().c_str());
     ++failures;
@@ -46,7 +49,7 @@ double time_of(const Plugin& p, qz_op& op) {
   Array workspace(p, op.workspace_bytes);
   op.workspace = workspace.data();
   if (op.workspace_bytes) workspace.zero();
-  return seconds(p, [&] { return p.api.run(p.api.self, nullptr, &op); });
+  return seconds(p, [&] { return p.api.run(p.api.self, nullptr, &op); }, before);
 }
 
 // Of all tokens, in chunks.
@@ -69,6 +72,29 @@ double hessian(const Plugin& p, int64_t tokens, int64_t chunk, int64_t n) {
                 static_cast<double>(tokens) * static_cast<double>(n * n) / all / 1e12);
   row(text);
   return all;
+}
+
+// Of a matrix whose diagonal outweighs the rest: how long it takes does not depend on the values.
+double cholesky(const Plugin& p, int64_t n) {
+  std::vector<float> a(static_cast<size_t>(n * n));
+  std::mt19937 random(1);
+  for (float& v : a) v = static_cast<float>(random() % 256) / 256 - 0.5f;
+  for (int64_t i = 0; i < n; ++i) a[static_cast<size_t>(i * n + i)] = static_cast<float>(n);
+  Array da(p, a), info(p, 4);
+  qz_tensor operands[2] = {dense_of(p, da, n, n, QZ_DTYPE_F32), dense_of(p, info, 1, 1, QZ_DTYPE_I32)};
+  operands[1].ndim = 1;
+  qz_op op = {};
+  op.struct_size = sizeof op;
+  op.kind = QZ_OP_CHOLESKY;
+  op.operands = operands, op.count = 2;
+  const double took = time_of(p, op, [&] { da.put(a.data()); });
+  int32_t bad = -1;
+  if (!info.get(&bad) || bad != 0) ++failures;
+  char text[256];
+  std::snprintf(text, sizeof text, "{\"op\": \"cholesky\", \"n\": %lld, \"seconds\": %.5f, \"tflop_s\": %.2f}",
+                static_cast<long long>(n), took, static_cast<double>(n * n) * static_cast<double>(n) / 3 / took / 1e12);
+  row(text);
+  return took;
 }
 
 double columns(const Plugin& p, int64_t rows, int64_t cols, int64_t group) {
@@ -110,11 +136,13 @@ int main(int argc, char** argv) {
   const int64_t d = small ? 160 : 4096, f = small ? 192 : 11008, tokens = small ? 64 : 262144,
                 chunk = small ? 32 : 8192;
   const double hessians = 3 * hessian(p, tokens, chunk, d) + hessian(p, tokens, chunk, f);
+  const double factors = 3 * cholesky(p, d) + cholesky(p, f);
   const double loops = 4 * columns(p, d, d, small ? 32 : 128) + 2 * columns(p, f, d, small ? 32 : 128) +
                        columns(p, d, f, small ? 32 : 128);
   char text[256];
-  std::snprintf(text, sizeof text, "{\"block\": \"%s\", \"hessians_s\": %.4f, \"columns_s\": %.4f}",
-                small ? "rehearsal" : "Llama-2-7B", hessians, loops);
+  std::snprintf(text, sizeof text,
+                "{\"block\": \"%s\", \"hessians_s\": %.4f, \"factors_s\": %.4f, \"columns_s\": %.4f}",
+                small ? "rehearsal" : "Llama-2-7B", hessians, factors, loops);
   row(text);
   std::FILE* file = std::fopen(argv[2], "w");
   if (!file || std::fprintf(file, "[\n%s\n]\n", json.c_str()) < 0 || std::fclose(file) != 0) return 1;

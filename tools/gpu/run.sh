@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tools/gpu/run.sh FOLDER [dry]: everything that is to be known about libqz_cuda.so on this GPU, into FOLDER: build, every operation
-# against double precision, compute-sanitizer where it is there, then times. Needs nvcc 13, g++ and python3, and cuBLASLt for products of
-# more than 64 tokens; no network. dry: the same steps without a GPU, on the emulator.
+# against double precision, compute-sanitizer where it is there, then times. Needs nvcc 13, g++ and python3, cuBLASLt for products of
+# more than 64 tokens and cuSOLVER for factorizations; no network. dry: the same steps without a GPU, on the emulator.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 out=${1:?"usage: tools/gpu/run.sh FOLDER [dry]"} dry=${2:-}
@@ -21,12 +21,16 @@ done
 toolkit=$(dirname "$(dirname "$nvcc")")
 cudart=$(find "$toolkit/" -name libcudart_static.a | head -1)
 headers=$(dirname "$(find "$toolkit/" -name cuda_runtime_api.h | head -1)")
-# torch brings its own cuBLASLt; wherever it is, the loader has to find it.
-cublas=$(find / -xdev \( -name 'libcublasLt.so.13' -o -name 'libcublasLt.so.12' \) 2>/dev/null | sort -V | tail -1 || true)
-if [[ $cublas ]]; then
-  LD_LIBRARY_PATH=$(dirname "$cublas")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-  export LD_LIBRARY_PATH
-fi
+# torch brings its own libraries; wherever they are, the loader has to find them, and what they need themselves.
+newest() { find / -xdev \( -name "$1" -o -name "$2" \) 2>/dev/null | sort -V | tail -1 || true; }
+cublas=$(newest libcublasLt.so.13 libcublasLt.so.12)
+cusolver=$(newest libcusolver.so.12 libcusolver.so.11)
+for library in "$cublas" "$cusolver" "$(newest libcusparse.so.12 libcusparse.so.11)" "$(newest libnvJitLink.so.13 libnvJitLink.so.12)"; do
+  if [[ $library ]]; then
+    LD_LIBRARY_PATH=$(dirname "$library")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    export LD_LIBRARY_PATH
+  fi
+done
 
 arch=90a
 if [[ ! $dry ]]; then
@@ -40,6 +44,7 @@ flags=(-Icuda -Iinclude -Ilib -I.)
   "$nvcc" --version | tail -2
   nvidia-smi 2>/dev/null || echo "no nvidia-smi"
   echo "cuBLASLt: ${cublas:-none}"
+  echo "cuSOLVER: ${cusolver:-none}"
 } | tee "$out/machine.txt"
 
 say "build for sm_$arch"
@@ -49,7 +54,7 @@ for kernel in columns dequantize finish ring stream; do
   cp "$work/$kernel.o.json" "$out/$kernel.ptxas.json"
   objects+=("$work/$kernel.o")
 done
-for part in gptq request cublaslt runtime; do
+for part in gptq request cublaslt cusolver runtime; do
   g++ -std=c++20 -O2 -fPIC -fvisibility=hidden "${flags[@]}" -isystem "$headers" -c "cuda/$part.cc" -o "$work/$part.o"
   objects+=("$work/$part.o")
 done
@@ -69,7 +74,7 @@ plugin=$work/libqz_cuda.so
 if [[ $dry ]]; then
   say "conformance on the emulator"
   g++ -std=c++20 -O2 -fPIC -shared -Wno-unknown-pragmas "${flags[@]}" cuda/backend.cc cuda/gptq.cc cuda/request.cc tests/cuda/block.cc tests/cuda/emulator.cc \
-    tests/cuda/launch_host.cc tests/cuda/runtime_host.cc lib/tensor/convert.cc lib/tensor/dtype.cc -o "$work/emulated.so"
+    tests/cuda/factor_host.cc tests/cuda/launch_host.cc tests/cuda/runtime_host.cc lib/tensor/convert.cc lib/tensor/dtype.cc -o "$work/emulated.so"
   "$work/conformance" "$work/emulated.so" | tee "$out/conformance.txt"
   say "GPTQ's operations on the emulator"
   "$work/gptq_bench" "$work/emulated.so" "$out/gptq.json" small
