@@ -1,6 +1,7 @@
 # The CUDA compiler, which only libqz_cuda.so needs: from ./dev setup cuda, or an installed toolkit. CMake's own CUDA language is not
 # used: the toolkit of the wheels has another layout than it expects, and every compilation goes through tools/gpu/compile.
 set(QZ_CUDA AUTO CACHE STRING "Build libqz_cuda.so: ON, OFF, or AUTO, if there is a CUDA compiler")
+option(QZ_CUDA_WIDE "Multiply 65 to 1024 tokens on capability 9.0 by the wide kernel, which is not measured yet, not by cuBLASLt" OFF)
 set(QZ_CUDA_ARCHS 80 86 89 90a CACHE STRING "Compute capabilities to build for; the PTX of 80 is there for others")
 
 # A validator of find_program: ./dev setup cuda asks the same of what is installed.

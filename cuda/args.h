@@ -80,6 +80,7 @@ struct FinishArgs {
 int launch_dequantize(const DequantizeArgs& args, void* stream);
 int launch_stream(const ProductArgs& args, void* stream);
 int launch_ring(const ProductArgs& args, void* stream);
+int launch_wide(const ProductArgs& args, void* stream);  // compute capability 9.0 alone
 int launch_columns(const ColumnsArgs& args, void* stream);
 int launch_finish(const FinishArgs& args, void* stream);
 
@@ -88,6 +89,7 @@ int launch_finish(const FinishArgs& args, void* stream);
 int load_dequantize();
 int load_stream();
 int load_ring();
+int load_wide();  // compute capability 9.0 alone
 int load_columns();
 int load_finish();
 

@@ -17,6 +17,7 @@ namespace {
 
 constexpr int32_t kCpuKind = 1, kCudaKind = 2;  // DLPack
 constexpr int32_t kLeastCapability = 80;
+constexpr int32_t kWideCapability = 90;  // instructions of sm_90a, which no other has
 constexpr uint64_t kWorkspaceAlignment = 256;
 
 struct Backend {
@@ -29,6 +30,8 @@ struct Backend {
   qz_status answer(const Outcome& outcome) const {
     return outcome.ok() ? QZ_STATUS_OK : host->fail(host->host, outcome.status, outcome.words.c_str());
   }
+  bool is_wide(int32_t index) const { return devices[static_cast<size_t>(index)].capability == kWideCapability; }
+  Kernel kernel(int32_t index, int64_t m) const { return kernel_for(m, kTakesWide && is_wide(index)); }
   bool has(int32_t index) const { return std::find(usable.begin(), usable.end(), index) != usable.end(); }
 };
 
@@ -61,6 +64,7 @@ Outcome load_kernels(Backend& b, int32_t device) {
   QZ_CUDA_TRY(launched(load_dequantize(), "loading kernels"));
   QZ_CUDA_TRY(launched(load_stream(), "loading kernels"));
   QZ_CUDA_TRY(launched(load_ring(), "loading kernels"));
+  if (b.is_wide(device)) QZ_CUDA_TRY(launched(load_wide(), "loading kernels"));
   QZ_CUDA_TRY(launched(load_columns(), "loading kernels"));
   QZ_CUDA_TRY(launched(load_finish(), "loading kernels"));
   b.loaded[static_cast<size_t>(device)] = true;
@@ -135,10 +139,12 @@ Outcome run_dense(const Request& r, void* stream, char* workspace) {
   return {};
 }
 
-bool is_dense(const qz_op& op, const Request& r) { return op.kind == QZ_OP_GEMM && kernel_for(r.m) == Kernel::kDense; }
+bool is_dense(const Backend& b, const qz_op& op, const Request& r) {
+  return op.kind == QZ_OP_GEMM && b.kernel(r.device, r.m) == Kernel::kDense;
+}
 
-bool needs_library(const qz_op& op, const Request& r) {
-  return is_dense(op, r) || op.kind == QZ_OP_HESSIAN ||
+bool needs_library(const Backend& b, const qz_op& op, const Request& r) {
+  return is_dense(b, op, r) || op.kind == QZ_OP_HESSIAN ||
          (op.kind == QZ_OP_GPTQ_COLUMNS && columns_multiply(r.columns.cols));
 }
 
@@ -151,11 +157,13 @@ uint64_t workspace_of(const Backend& b, const qz_op& op, const Request& r) {
   if (op.kind == QZ_OP_CHOLESKY_SOLVE) return cholesky_solve_workspace();
   if (op.kind == QZ_OP_GPTQ_COLUMNS) return columns_workspace(r.columns.rows, r.columns.cols);
   if (op.kind != QZ_OP_GEMM) return 0;
-  switch (kernel_for(r.m)) {
+  switch (b.kernel(r.device, r.m)) {
     case Kernel::kStream:
       return stream_workspace(r.w.rows, r.m, stream_splits(r.w.rows, r.w.cols, units_of(b, r)));
     case Kernel::kRing:
       return ring_workspace(r.w.rows, r.m, ring_cut(r.w.rows, r.w.cols, r.m, units_of(b, r)));
+    case Kernel::kWide:
+      return 0;
     case Kernel::kDense:
       break;
   }
@@ -176,7 +184,7 @@ Outcome take(const Backend& b, const qz_op& op, Request* r) {
     return {QZ_STATUS_UNSUPPORTED, "the GPU does not take " + why};
   if (!b.has(r->device)) return no_device(r->device);
   if (op.kind == QZ_OP_CHOLESKY || op.kind == QZ_OP_CHOLESKY_SOLVE) return prepare_factor(r->device);
-  return needs_library(op, *r) ? prepare_dense(r->device) : Outcome();
+  return needs_library(b, op, *r) ? prepare_dense(r->device) : Outcome();
 }
 
 Outcome run_op(const Backend& b, void* stream, const qz_op& op) {
@@ -197,8 +205,10 @@ Outcome run_op(const Backend& b, void* stream, const qz_op& op) {
   if (op.kind == QZ_OP_GPTQ_COLUMNS) return run_columns(r.columns, r.device, stream, workspace);
   if (op.kind == QZ_OP_CHOLESKY) return run_cholesky(r.cholesky, r.device, stream, workspace);
   if (op.kind == QZ_OP_CHOLESKY_SOLVE) return run_cholesky_solve(r.solve, r.device, stream, workspace);
-  if (is_dense(op, r)) return run_dense(r, stream, workspace);
-  if (kernel_for(r.m) == Kernel::kRing) {
+  if (is_dense(b, op, r)) return run_dense(r, stream, workspace);
+  if (b.kernel(r.device, r.m) == Kernel::kWide)
+    return launched(launch_wide(product_of(r, 1, 1, workspace), stream), "product for many tokens");
+  if (b.kernel(r.device, r.m) == Kernel::kRing) {
     const RingCut cut = ring_cut(r.w.rows, r.w.cols, r.m, units_of(b, r));
     return launched(launch_ring(product_of(r, cut.splits, cut.parts, workspace), stream), "product for 9 to 64 tokens");
   }

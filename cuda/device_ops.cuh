@@ -78,6 +78,7 @@ struct DeviceOps {
     const uint4 w = *static_cast<const uint4*>(p);
     return {{w.x, w.y, w.z, w.w}};
   }
+  __device__ static uint32_t shared_4(const void* p) { return *static_cast<const uint32_t*>(p); }
   __device__ static uint16_t shared_2(const void* p) { return *static_cast<const uint16_t*>(p); }
   __device__ static void shared_float_pair(const void* p, int64_t i, Float type, float* a, float* b) {
     if (type == Float::kF32) {

@@ -19,10 +19,33 @@ constexpr int32_t kBlocksPerMultiprocessor = 2;  // of the stream kernel, by its
 
 constexpr uint64_t aligned(uint64_t bytes) { return (bytes + 255) / 256 * 256; }
 
-enum class Kernel : int32_t { kStream, kRing, kDense };
+enum class Kernel : int32_t { kStream, kRing, kWide, kDense };
 
-constexpr Kernel kernel_for(int64_t m) {
-  return m <= 8 ? Kernel::kStream : m <= kRingTokens ? Kernel::kRing : Kernel::kDense;
+// Which kernel takes how many tokens: the first row that fits. By what the kernels are made for, not measured.
+struct KernelRow {
+  int64_t most;
+  Kernel kernel;
+};
+constexpr KernelRow kKernels[] = {
+    {8, Kernel::kStream},
+    {kRingTokens, Kernel::kRing},
+    {1024, Kernel::kWide},
+    {INT64_MAX, Kernel::kDense},
+};
+
+// The wide kernel is not measured beside cuBLASLt, which takes its products until then: a build that measures it, or
+// wants it all the same, defines QZ_CUDA_WIDE.
+#ifdef QZ_CUDA_WIDE
+constexpr bool kTakesWide = true;
+#else
+constexpr bool kTakesWide = false;
+#endif
+
+// wide: whether the wide kernel may be taken.
+constexpr Kernel kernel_for(int64_t m, bool wide) {
+  for (const KernelRow& row : kKernels)
+    if (m <= row.most && (row.kernel != Kernel::kWide || wide)) return row.kernel;
+  return Kernel::kDense;
 }
 
 // Into how many shares the stream kernel cuts the columns: as many as fill the device in whole waves. The cost of s

@@ -104,6 +104,7 @@ T HostOps::from_shared(const void* p, size_t alignment) const {
 }
 template HostOps::Words HostOps::from_shared(const void*, size_t) const;
 template uint16_t HostOps::from_shared(const void*, size_t) const;
+template uint32_t HostOps::from_shared(const void*, size_t) const;
 
 void HostOps::shared_float_pair(const void* p, int64_t i, Float type, float* a, float* b) const {
   const auto width = static_cast<size_t>(float_bytes(type));
@@ -124,6 +125,26 @@ uint32_t HostOps::add2(uint32_t a, uint32_t b) const {
 }
 template uint32_t HostOps::add2<Half>(uint32_t, uint32_t) const;
 template uint32_t HostOps::add2<Brain>(uint32_t, uint32_t) const;
+template <class Type>
+uint32_t HostOps::mul2(uint32_t a, uint32_t b) const {
+  constexpr const Type* kType = nullptr;
+  uint32_t product = 0;
+  for (int32_t which = 0; which < 2; ++which)
+    product |= uint32_t{rounded(half_of(a, which, kType) * half_of(b, which, kType), kType)} << 16 * which;
+  return product;
+}
+template uint32_t HostOps::mul2<Half>(uint32_t, uint32_t) const;
+template uint32_t HostOps::mul2<Brain>(uint32_t, uint32_t) const;
+template <class Type>
+uint32_t HostOps::scale2(uint32_t a, float b) const {
+  constexpr const Type* kType = nullptr;
+  uint32_t product = 0;
+  for (int32_t which = 0; which < 2; ++which)
+    product |= uint32_t{rounded(half_of(a, which, kType) * b, kType)} << 16 * which;
+  return product;
+}
+template uint32_t HostOps::scale2<Half>(uint32_t, float) const;
+template uint32_t HostOps::scale2<Brain>(uint32_t, float) const;
 
 namespace {
 

@@ -45,6 +45,7 @@ class HostOps {
   void clear(uint32_t* p) const { *checked(p, 4) = 0; }
 
   Words shared_words(const void* p) const { return from_shared<Words>(p, 16); }
+  uint32_t shared_4(const void* p) const { return from_shared<uint32_t>(p, 4); }
   uint16_t shared_2(const void* p) const { return from_shared<uint16_t>(p, 2); }
   void shared_float_pair(const void* p, int64_t i, Float type, float* a, float* b) const;
 
@@ -75,6 +76,10 @@ class HostOps {
   void store_8(uint8_t* p, uint8_t v) const { *checked(p, 1) = v; }
   template <class Type>
   uint32_t add2(uint32_t a, uint32_t b) const;  // both halves, rounded to the type
+  template <class Type>
+  uint32_t mul2(uint32_t a, uint32_t b) const;
+  template <class Type>
+  uint32_t scale2(uint32_t a, float b) const;
   // mma.sync.m16n8k16 with the fragments of the PTX ISA; all 32 lanes of the warp have to come.
   template <class Type>
   void mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
@@ -82,7 +87,9 @@ class HostOps {
   template <class Type>
   void wgmma(float (&c)[32], const uint32_t (&a)[4], uint64_t descriptor);
   uint64_t descriptor(const void* tile) const;
+  void fence_copies() {}
   void fence_products() {}
+  void settle(float (&)[32]) {}
   void commit_products() { meet_products(-1); }
   template <int32_t kLeft>
   void wait_products() {

@@ -5,12 +5,14 @@
 #include "finish.h"
 #include "ring_variants.h"
 #include "stream_variants.h"
+#include "wide.h"
 
 namespace qz::cuda {
 
 int load_dequantize() { return 0; }
 int load_stream() { return 0; }
 int load_ring() { return 0; }
+int load_wide() { return 0; }
 int load_columns() { return 0; }
 int load_finish() { return 0; }
 
@@ -32,6 +34,14 @@ int launch_ring(const ProductArgs& args, void*) {
   with_ring_variant(args, [&]<class Type, class R>() {
     run_grid(static_cast<int32_t>(ring_tiles<R>(args.w.rows) * args.splits), kRingThreads, R::kBytes / 4,
              [&](HostOps& ops) { ring_body<Type, R>(args, ops); });
+  });
+  return 0;
+}
+
+int launch_wide(const ProductArgs& args, void*) {
+  with_wide_variant(args, [&]<class Type, class W>() {
+    run_grid(static_cast<int32_t>(wide_blocks(args.w.rows, args.m)), kWideThreads, W::kBytes / 4,
+             [&](HostOps& ops) { wide_body<Type, W>(args, ops); });
   });
   return 0;
 }

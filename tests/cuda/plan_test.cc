@@ -31,10 +31,14 @@ TEST(PlanTest, RingsFillTheDevice) {
     }
   }
   EXPECT_EQ(ring_cut(64, 64, 64, kH200).splits, 1) << "one brick is not cut";
-  EXPECT_EQ(kernel_for(8), Kernel::kStream);
-  EXPECT_EQ(kernel_for(9), Kernel::kRing);
-  EXPECT_EQ(kernel_for(64), Kernel::kRing);
-  EXPECT_EQ(kernel_for(65), Kernel::kDense);
+  EXPECT_EQ(kernel_for(8, false), Kernel::kStream);
+  EXPECT_EQ(kernel_for(9, false), Kernel::kRing);
+  EXPECT_EQ(kernel_for(64, false), Kernel::kRing);
+  EXPECT_EQ(kernel_for(65, false), Kernel::kDense);
+  EXPECT_EQ(kernel_for(64, true), Kernel::kRing);
+  EXPECT_EQ(kernel_for(65, true), Kernel::kWide);
+  EXPECT_EQ(kernel_for(1024, true), Kernel::kWide);
+  EXPECT_EQ(kernel_for(1025, true), Kernel::kDense);
 }
 
 TEST(PlanTest, SlicesStayInTheCache) {

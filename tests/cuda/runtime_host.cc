@@ -39,10 +39,10 @@ Outcome start(int32_t* count) {
   *count = std::getenv("QZ_TEST_OLD_GPU") ? 2 : 1;
   return {};
 }
-// QZ_TEST_OLD_GPU: the first is one that the kernels are not for.
+// QZ_TEST_OLD_GPU: the first is one that the kernels are not for. QZ_TEST_HOPPER: it has wgmma.
 Outcome read_facts(int32_t index, Facts* out) {
   const bool old = std::getenv("QZ_TEST_OLD_GPU") && index == 0;
-  *out = {"Emulated GPU", old ? 75 : 80, kMultiprocessors, uint64_t{1} << 30};
+  *out = {"Emulated GPU", old ? 75 : std::getenv("QZ_TEST_HOPPER") ? 90 : 80, kMultiprocessors, uint64_t{1} << 30};
   return {};
 }
 OnDevice::OnDevice(int32_t) {}

@@ -190,7 +190,7 @@ struct Bench {
     must(take_request(op, &r).empty(), "request");
     const RingCut planned =
         ring ? ring_cut(s.rows, s.cols, m, units) : RingCut{stream_splits(s.rows, s.cols, units), 1};
-    const bool chosen = (kernel_for(m) == Kernel::kRing) == ring;
+    const bool chosen = (kernel_for(m, false) == Kernel::kRing) == ring;
     for (const int32_t parts : {1, 2}) {
       if (ring ? parts == 1 && m <= 32 : parts == 2) continue;
       for (const int32_t shares : {1, 2, 3, 4, 6, 8, 12, 16}) {

@@ -4,13 +4,13 @@
 #include <random>
 #include <vector>
 
-#include "device_ops.cuh"
+#include "hopper_ops.cuh"
 #include "tests/cuda/probe.h"
 
 namespace qz::cuda {
 namespace {
 
-struct HopperOps : DeviceOps {
+struct ProbeOps : HopperOps {
   __device__ static void init_barrier(uint64_t* barrier, int32_t count) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(address(barrier)), "r"(count) : "memory");
   }
@@ -37,46 +37,12 @@ struct HopperOps : DeviceOps {
         : "memory");
   }
   __device__ static uint64_t descriptor(const void* tile) { return tile_descriptor(address(tile)); }
-  // What cp.async wrote becomes visible to wgmma, which reads as the asynchronous proxy does.
-  __device__ static void fence_products() {
-    asm volatile("fence.proxy.async.shared::cta;\nwgmma.fence.sync.aligned;" ::: "memory");
-  }
-  __device__ static void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-  template <int32_t kLeft>
-  __device__ static void wait_products() {
-    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kLeft) : "memory");
-  }
-  template <class Type>
-  __device__ static void wgmma(float (&c)[32], const uint32_t (&a)[4], uint64_t descriptor);
 };
-
-#define QZ_WGMMA(type)                                                                                                 \
-  asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type                                             \
-               " {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, "     \
-               "%21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "                                              \
-               "{%32, %33, %34, %35}, %36, 1, 1, 1, 0;"                                                                \
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7]),       \
-                 "+f"(c[8]), "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15]), \
-                 "+f"(c[16]), "+f"(c[17]), "+f"(c[18]), "+f"(c[19]), "+f"(c[20]), "+f"(c[21]), "+f"(c[22]),            \
-                 "+f"(c[23]), "+f"(c[24]), "+f"(c[25]), "+f"(c[26]), "+f"(c[27]), "+f"(c[28]), "+f"(c[29]),            \
-                 "+f"(c[30]), "+f"(c[31])                                                                              \
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor)                                           \
-               : "memory")
-
-template <>
-__device__ inline void HopperOps::wgmma<Half>(float (&c)[32], const uint32_t (&a)[4], uint64_t descriptor) {
-  QZ_WGMMA("f16");
-}
-template <>
-__device__ inline void HopperOps::wgmma<Brain>(float (&c)[32], const uint32_t (&a)[4], uint64_t descriptor) {
-  QZ_WGMMA("bf16");
-}
-#undef QZ_WGMMA
 
 template <class Type, Probe kProbe>
 __global__ void __launch_bounds__(kProbeThreads) probe_kernel(const __grid_constant__ ProbeArgs args) {
   extern __shared__ __align__(1024) float shared[];
-  HopperOps ops{{shared}};
+  ProbeOps ops{{{shared}}};
   probe_body<Type, kProbe, Omit::kNothing>(args, ops);
 }
 

@@ -54,6 +54,10 @@ for kernel in columns dequantize finish ring stream; do
   cp "$work/$kernel.o.json" "$out/$kernel.ptxas.json"
   objects+=("$work/$kernel.o")
 done
+# Instructions of sm_90a: on other devices it is linked, and never launched.
+python3 -B tools/gpu/compile "$nvcc" 90a cuda/wide.cu "$work/wide.o" "${flags[@]}"
+cp "$work/wide.o.json" "$out/wide.ptxas.json"
+objects+=("$work/wide.o")
 for part in gptq request cublaslt cusolver runtime; do
   g++ -std=c++20 -O2 -fPIC -fvisibility=hidden "${flags[@]}" -isystem "$headers" -c "cuda/$part.cc" -o "$work/$part.o"
   objects+=("$work/$part.o")
@@ -61,6 +65,9 @@ done
 g++ -std=c++20 -O2 -fPIC -fvisibility=hidden "${flags[@]}" -c cuda/backend.cc -o "$work/backend.o"
 libraries=("$cudart" -ldl -lrt -lpthread)
 g++ -shared -o "$work/libqz_cuda.so" "$work/backend.o" "${objects[@]}" "${libraries[@]}" -Wl,--version-script=cuda/libqz_cuda.map
+# The same with the wide kernel for 65 to 1024 tokens.
+g++ -std=c++20 -O2 -fPIC -fvisibility=hidden -DQZ_CUDA_WIDE "${flags[@]}" -c cuda/backend.cc -o "$work/backend_wide.o"
+g++ -shared -o "$work/libqz_cuda_wide.so" "$work/backend_wide.o" "${objects[@]}" "${libraries[@]}" -Wl,--version-script=cuda/libqz_cuda.map
 g++ -std=c++20 -O3 "${flags[@]}" tests/backend/conformance.cc -ldl -o "$work/conformance"
 g++ -std=c++20 -O3 "${flags[@]}" tools/gpu/gptq_bench.cc -ldl -o "$work/gptq_bench"
 "$nvcc" -std=c++20 -O2 -gencode "arch=compute_$arch,code=sm_$arch" "${flags[@]}" tools/gpu/bench.cu "${objects[@]}" -cudart none \
@@ -93,6 +100,10 @@ if [[ -x $work/probe ]]; then
 fi
 say "conformance"
 "$work/conformance" "$plugin" full | tee "$out/conformance.txt"
+if [[ $arch == 90a ]]; then
+  say "conformance, the wide kernel"
+  "$work/conformance" "$work/libqz_cuda_wide.so" full | tee "$out/conformance_wide.txt"
+fi
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck synccheck; do
     say "compute-sanitizer $tool"
@@ -106,4 +117,8 @@ fi
 say "times"
 timeout 60 "$work/gptq_bench" "$plugin" "$out/gptq.json" | tee "$out/gptq.txt" || echo "gptq_bench: exit status $?"
 timeout 240 "$work/bench" "$plugin" "$out/bench.json" | tee "$out/bench.txt"
+if [[ $arch == 90a ]]; then
+  say "times, the wide kernel from 65 to 1024 tokens"
+  timeout 120 "$work/bench" "$work/libqz_cuda_wide.so" "$out/bench_wide.json" | tee "$out/bench_wide.txt" || echo "bench: exit status $?"
+fi
 say "done: $out"
