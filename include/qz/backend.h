@@ -53,16 +53,16 @@ enum {
                            y = x w^T + bias; columns of x and y next to each other, rows of x at multiples of 16 bytes. Sums are
                            float32 and do not change from run to run; y is rounded once */
   /* GPTQ. Operands of these lie dense, row by row, but for rows of x. */
-  QZ_OP_HESSIAN = 3,     /* operands: x [m, n] F16 or BF16, rows at multiples of 16 bytes; h [n, n] F32. h += x^T x on and below the
-                            diagonal; what is above it has no meaning afterwards. Products are exact, sums float32 */
+  QZ_OP_HESSIAN = 3,      /* operands: x [m, n] F16 or BF16, rows at multiples of 16 bytes; h [n, n] F32. h += x^T x on and below the
+                             diagonal; what is above it has no meaning afterwards. Products are exact, sums float32 */
   QZ_OP_GPTQ_COLUMNS = 4, /* the loop over columns with the scales given by `grid`. operands: target [rows, n] F32; lower [n, n] F32, the
                             Cholesky factor of the Hessian whose rows and columns stand in the order of solving, the first one last,
                             nothing above the diagonal is read; order [n] I32, the target's column for each of the factor's; scale and
                             zero [rows, groups] F32; codes [rows, n] U8, written, as the target's columns stand; errors [rows, n] F32,
                             written, as the factor's stand: the target minus what the codes stand for */
-  QZ_OP_CHOLESKY = 5,    /* operands: a [n, n] F32; info [1] I32, written. a becomes L with a = L L^T, of which nothing above the diagonal is
-                            read or has a meaning afterwards. info: 0, or the number, from 1, of the first column whose pivot is not
-                            positive; a has no meaning then */
+  QZ_OP_CHOLESKY = 5, /* operands: a [n, n] F32; info [1] I32, written. a becomes L with a = L L^T, of which nothing above the diagonal is
+                         read or has a meaning afterwards. info: 0, or the number, from 1, of the first column whose pivot is not
+                         positive; a has no meaning then */
   QZ_OP_CHOLESKY_SOLVE = 6 /* operands: lower [n, n] F32, such an L; x [m, n] F32, which becomes x (L L^T)^-1 */
 };
 

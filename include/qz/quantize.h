@@ -95,9 +95,9 @@ typedef struct qz_run_options {
   uint64_t seed;           /* of the split into solving and judging tokens */
   qz_progress_fn progress; /* may be NULL */
   void *user;
-  /* Sums and factors the Hessians and runs the loops over columns of GPTQ, through the backend that computes on it (docs/backends.md); zeros or
-   * (1, 0): the CPU. As qz_device_get lists it. What the backend refuses, or has no memory for, the CPU does; events of the report say
-   * what and why, and at the end how much was done where. QZ_STATUS_UNSUPPORTED: no backend computes on it; QZ_STATUS_DEVICE: it failed
+  /* Sums and factors the Hessians and runs the loops over columns of GPTQ, through the backend that computes on it (docs/backends.md);
+   * zeros or (1, 0): the CPU. As qz_device_get lists it. What the backend refuses, or has no memory for, the CPU does; events of the report
+   * say what and why, and at the end how much was done where. QZ_STATUS_UNSUPPORTED: no backend computes on it; QZ_STATUS_DEVICE: it failed
    * at what it took. */
   qz_device device;
 } qz_run_options;
