@@ -20,6 +20,9 @@ from scores import Scores, add_options, cpu_seconds, row
 # name, scheme or mix, method, transform, imatrix
 KINDS = [
     ("w4g128 RTN", "w4g128", "rtn", None, False),
+    ("w4g128 MSE", "w4g128", "mse", None, False),
+    ("w3g128 RTN", "w3g128", "rtn", None, False),
+    ("w3g128 MSE", "w3g128", "mse", None, False),
     ("w4g128 GPTQ", "w4g128", "gptq", None, False),
     ("AWQ, w4g128", "w4g128", "rtn", "awq", False),
     ("AWQ + GPTQ, w4g128", "w4g128", "gptq", "awq", False),

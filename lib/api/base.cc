@@ -50,6 +50,7 @@ QZ_SAME(QZ_METHOD_KEEP, Method::kKeep);
 QZ_SAME(QZ_METHOD_RTN, Method::kRtn);
 QZ_SAME(QZ_METHOD_GPTQ, Method::kGptq);
 QZ_SAME(QZ_METHOD_HQQ, Method::kHqq);
+QZ_SAME(QZ_METHOD_MSE, Method::kMse);
 QZ_SAME(QZ_FORMAT_GPTQ, FormatId::kGptq);
 QZ_SAME(QZ_FORMAT_GPTQ_V2, FormatId::kGptqV2);
 QZ_SAME(QZ_FORMAT_GPTQ_PLANAR, FormatId::kGptqPlanar);

@@ -1,6 +1,7 @@
 #include "method/list.h"
 
 #include "method/hqq.h"
+#include "method/mse.h"
 #include "method/rtn.h"
 
 namespace qz {
@@ -19,6 +20,8 @@ bool solved(const Scheme& s) {
          s.code == CodeKind::kFp8;
 }
 
+bool ranges(const Scheme& s) { return s.is_grid(); }
+
 bool float_zeros(const Scheme& s) { return s.float_zero && by_rows(s); }
 
 Result<QMatrix> hqq_round(const Context& context, MatrixView w, const Scheme& scheme, int32_t) {
@@ -33,6 +36,7 @@ const std::vector<MethodRow>& methods() {
       {Method::kRtn, "rtn", rounded, rtn},
       {Method::kGptq, "gptq", solved, nullptr},
       {Method::kHqq, "hqq", float_zeros, hqq_round},
+      {Method::kMse, "mse", ranges, round_within_range},
   };
   return table;
 }

@@ -7,7 +7,7 @@
 namespace qz {
 
 enum class Order : int32_t { kNone = 1, kStatic = 2, kGidx = 3 };
-enum class Method : int32_t { kDefault = 0, kKeep = 1, kRtn = 2, kGptq = 3, kHqq = 4 };  // equals qz_method
+enum class Method : int32_t { kDefault = 0, kKeep = 1, kRtn = 2, kGptq = 3, kHqq = 4, kMse = 5 };  // equals qz_method
 
 constexpr double kChosen = -2;  // drift, residual: chosen per module on the held-out tokens
 

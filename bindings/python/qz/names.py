@@ -8,7 +8,7 @@ FORMATS = {"compressed-tensors": lib.QZ_FORMAT_COMPRESSED, "gptq": lib.QZ_FORMAT
            "gptq_p": lib.QZ_FORMAT_GPTQ_PLANAR, "awq": lib.QZ_FORMAT_AWQ, "bitsandbytes": lib.QZ_FORMAT_BITSANDBYTES,
            "hqq": lib.QZ_FORMAT_HQQ, "gguf": lib.QZ_FORMAT_GGUF, "eetq": lib.QZ_FORMAT_EETQ, "plain": lib.QZ_FORMAT_PLAIN}
 METHODS = {"default": lib.QZ_METHOD_DEFAULT, "keep": lib.QZ_METHOD_KEEP, "rtn": lib.QZ_METHOD_RTN, "gptq": lib.QZ_METHOD_GPTQ,
-           "hqq": lib.QZ_METHOD_HQQ}
+           "hqq": lib.QZ_METHOD_HQQ, "mse": lib.QZ_METHOD_MSE}
 TRANSFORMS = {"none": lib.QZ_TRANSFORM_NONE, "awq": lib.QZ_TRANSFORM_AWQ, "smoothquant": lib.QZ_TRANSFORM_SMOOTHQUANT}
 #: GGUF's block codes: 100 + the number that ggml gives the type.
 BLOCKS = {"q4_0": 102, "q4_1": 103, "q5_0": 106, "q5_1": 107, "q8_0": 108, "q2_k": 110, "q3_k": 111, "q4_k": 112, "q5_k": 113,

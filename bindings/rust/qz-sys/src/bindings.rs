@@ -61,6 +61,7 @@ pub const QZ_METHOD_KEEP: _bindgen_ty_6 = 1;
 pub const QZ_METHOD_RTN: _bindgen_ty_6 = 2;
 pub const QZ_METHOD_GPTQ: _bindgen_ty_6 = 3;
 pub const QZ_METHOD_HQQ: _bindgen_ty_6 = 4;
+pub const QZ_METHOD_MSE: _bindgen_ty_6 = 5;
 pub type _bindgen_ty_6 = ::std::os::raw::c_int;
 pub type qz_format = i32;
 pub const QZ_FORMAT_DEFAULT: _bindgen_ty_7 = 0;
