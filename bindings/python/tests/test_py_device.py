@@ -3,6 +3,7 @@ import ctypes
 
 import numpy as np
 import pytest
+from sample import SAMPLE
 
 import qz
 from qz.device import _DLTensor, _View
@@ -59,3 +60,9 @@ def test_without_a_gpu_to_device_says_why():
 def test_a_run_on_a_gpu_that_no_backend_has_is_refused(model, calibration):
     with pytest.raises(qz.Unsupported, match=r"no backend computes on device \(2, 99\)"):
         qz.Plan(model).run(calibration, gpu=99)
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_any_work(cli, tmp_path):
+    status, out, err = cli("quantize", SAMPLE, tmp_path / "out", "--gpu", "99")
+    assert status == 4 and out == "" and "--gpu 99" in err and "sample" not in err
+    assert not (tmp_path / "out").exists()

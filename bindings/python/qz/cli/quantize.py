@@ -13,7 +13,7 @@ from rich.console import Console
 
 from .. import defaults
 from ..calibration import MODES, Calibration
-from ..errors import BadFile, InvalidArgument, IoError
+from ..errors import BadFile, InvalidArgument, IoError, Unsupported
 from ..estimates import MemoryEstimate, MemoryQuery, estimate
 from ..memory import MemoryMonitor
 from ..mixes import mix_rules
@@ -66,13 +66,14 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, preset, sche
 @click.option("--refit/--no-refit", default=None, help="Least-squares refit of the scales.")
 @click.option("--metric", type=click.IntRange(0), help="Calibration sequences whose gradients say which outputs matter; 0: all the same.")
 @click.option("--metric-ridge", type=click.FloatRange(0, 100, min_open=True), help="Added to the metric's diagonal, of its mean.")
+@click.option("--gpu", type=click.IntRange(0), help="GPU that takes what its backend can of the solver (qz devices counts them from 0).")
 @click.option("--dry-run", is_flag=True, help="Say what memory and disk the run will take, and stop.")
 @click.option("--allow-rtn-fallback", is_flag=True, help="Round a module whose Hessian no damping repairs; the report says so.")
 @with_common
 def quantize(common: Common, model: str, out: str, preset_: Optional[str], scheme: Optional[str], bits: Optional[int], group: Optional[int],
              symmetric: Optional[bool], method: Optional[str], transform: Optional[str], alpha: Optional[float], budget: Optional[float], rules: tuple[str, ...], plan_file: Optional[str], format_: Optional[str],
              calib: tuple[str, ...], samples: int, length: Optional[int], seed: int, save_calib: Optional[str], imatrix: Optional[str], overwrite: bool,
-             shard_size: Optional[int], strict: bool, dry_run: bool, **levers: Any) -> None:
+             shard_size: Optional[int], strict: bool, gpu: Optional[int], dry_run: bool, **levers: Any) -> None:
     """Quantizes the linear layers of MODEL and writes OUT, a directory that vLLM and transformers load.
 
     Without --calib no data is needed: the model writes its own calibration text.
@@ -91,6 +92,8 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
     mode, files = calibration_words(calib)
     if not overwrite and not dry_run and pathlib.Path(out).exists():
         raise InvalidArgument(f"{out} exists: --overwrite replaces it")
+    if gpu is not None and not any(d.kind == "cuda" and d.index == gpu for d in common.context.devices):
+        raise Unsupported(f"--gpu {gpu}: there is no such GPU that a backend computes on; qz devices says why")
     opened = Model.open(model, context=common.context)
     if plan_file:
         plan = Plan.from_json(opened, _read(plan_file))
@@ -118,7 +121,7 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
             plan.set_budget(calibration, budget, format=format_, seed=seed, progress=progress)
     with common.progress() as progress, MemoryMonitor(context=common.context) as monitor:
         made = plan.run(calibration, format=format_, stream_to=out, overwrite=overwrite, strict=strict, shard_bytes=shard_size or 0, seed=seed,
-                        progress=progress)
+                        gpu=gpu, progress=progress)
     summary = _summary(opened, made, model, out)
     summary["format"] = made.info.format
     summary["calibration"] = None if calibration is None else {"sequences": len(calibration), "tokens": calibration.tokens, "seed": seed}
