@@ -112,7 +112,7 @@ enum {
   QZ_METHOD_RTN = 2,     /* round to nearest */
   QZ_METHOD_GPTQ = 3,    /* Frantar et al. 2022, arXiv 2210.17323, with the levers of qz_gptq_options */
   QZ_METHOD_HQQ = 4,     /* half-quadratic zero points, no data: Badri and Shaji 2023 */
-  QZ_METHOD_MSE = 5      /* round to nearest within the range of least squared error of each group, no data; integer grids */
+  QZ_METHOD_MSE = 5      /* round to nearest within the range of each group that leaves the least error, no data; integer grids */
 };
 
 /* How a quantized model is stored. */

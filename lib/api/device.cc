@@ -55,6 +55,7 @@ DeviceReport devices_of(const qz_context* ctx) {
       told.insert(i);
       if (backend->computes()) {
         kinds.insert(info.device.kind);
+        report.devices[i].computes = true;
         if (claimed.insert(i).second) report.devices[i].index = info.device.index;
       }
       report.devices[i].notes.push_back(backend_note(info, *backend));

@@ -74,6 +74,7 @@ DeviceInfo read_cpu(const Context& context, const std::string& engine) {
   d.units = static_cast<int32_t>(context.pool->threads());
   d.name = cpu.name;
   d.arch = engine;
+  d.computes = true;
   d.memory_total = memory.total;
   d.memory_free = memory.free;
   d.abilities = cpu_abilities(cpu);
@@ -151,6 +152,7 @@ Json device_to_json(const DeviceInfo& d) {
           {"memory_total", d.memory_total},
           {"memory_free", d.memory_free},
           {"bandwidth", d.bandwidth},
+          {"computes", d.computes},
           {"abilities", std::move(abilities)},
           {"notes", d.notes}};
 }

@@ -23,6 +23,7 @@ struct DeviceInfo {
   uint64_t memory_total = 0, memory_free = 0, bandwidth = 0;  // bytes; bytes per second, 0 = not known
   std::vector<Ability> abilities;                             // always the five, in this order
   std::vector<std::string> notes;
+  bool computes = false;  // the CPU, and what a backend computes on
 };
 
 // Something that is not here, why, and the command or step that gets it.

@@ -1,5 +1,5 @@
-// GPTQ on the grids of GGUF's blocks: scales, factors and offsets are chosen first, weighted by diag(H); the codes are
-// then solved on what they leave, by the same loops as integers, sweeps and refits included.
+// GPTQ on the grids of GGUF's blocks: scales, factors and offsets are chosen first, weighted by diag(H) and size; the
+// codes are then solved on what they leave, by the same loops as integers, sweeps and refits included.
 #pragma once
 #include "method/gptq.h"
 

@@ -15,7 +15,7 @@ struct GptqOptions {
   int32_t block = 128;
   Order order = Order::kStatic;
   int32_t sweeps = 2;  // 0 = none
-  bool search = true;  // range search weighted by diag(H); false: min-max
+  bool search = true;  // range search weighted by diag(H) and the size of the weights; false: min-max
   bool signed_grid = true;
   bool refit = true;
   bool allow_rtn_fallback = false;

@@ -95,6 +95,11 @@ struct Segments {
   }
 };
 
+QZ_SIMD_CLONES
+void weigh_errors(const float* w, const float* h, int64_t n, float floor, float* out) {
+  for (int64_t j = 0; j < n; j++) out[j] = h[j] * std::sqrt(floor + w[j] * w[j]);
+}
+
 // How much each error of a row counts; kept while the row stays the same.
 class ErrorWeights {
  public:
@@ -105,16 +110,12 @@ class ErrorWeights {
   }
   // w: a row of the segments, at c0.
   const float* of(const float* w) {
-    if (w != row_) fill(w);
+    if (w != row_) weigh_errors(w, h_, static_cast<int64_t>(weights_.size()), floor_, weights_.data());
+    row_ = w;
     return weights_.data();
   }
 
  private:
-  void fill(const float* w) {
-    row_ = w;
-    for (size_t j = 0; j < weights_.size(); j++) weights_[j] = h_[j] * std::sqrt(floor_ + w[j] * w[j]);
-  }
-
   const float* h_;
   float floor_;
   const float* row_ = nullptr;

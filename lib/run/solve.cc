@@ -25,15 +25,13 @@ Result<Matrix> dequantized(const Context& context, const QMatrix& q) {
   return w;
 }
 
-// AWQ clips the ranges of every layer but those whose products become attention scores: there it does harm (AutoAWQ
-// 0.2.9, quantize/quantizer.py, _search_best_clip).
-bool clips(const ModulePlan& plan, Role role) {
+}  // namespace
+
+bool clips_ranges(const ModulePlan& plan, Role role) {
   const bool scores = role == Role::kQ || role == Role::kK || role == Role::kQkv || role == Role::kQA ||
                       role == Role::kQB || role == Role::kKvA || role == Role::kKvB;
   return plan.transform.kind == TransformKind::kAwq && plan.transform.clip && plan.method == Method::kRtn && !scores;
 }
-
-}  // namespace
 
 Result<std::shared_ptr<const HessianFactor>> StageSolver::factor(const GptqOptions& options) {
   for (const Made& m : made_)
@@ -103,7 +101,7 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
     auto found = find_method(plan.method)->round(context, weight, plan.scheme, format.min_zero);
     if (!found.ok()) return found.status().with_prefix(module.name);
     q = std::move(*found);
-  } else if (stage && clips(plan, module.role)) {
+  } else if (stage && clips_ranges(plan, module.role)) {
     QZ_ASSIGN(q, rtn_clipped(context, weight, stage->stats().h.view(), plan.scheme, format.min_zero));
   } else if (stage) {
     q = rounded;
@@ -118,7 +116,7 @@ Result<ModuleResult> solve_module(const Model& model, size_t index, const Module
     QZ_ASSIGN(const Matrix wq, dequantized(context, q));
     QZ_ASSIGN(report.output_error, held_out_error(*judging, weight, wq.view(), stage->stats(), held, progress));
     report.rtn_output_error = report.output_error;
-    if (report.method != Method::kRtn || clips(plan, module.role)) {
+    if (report.method != Method::kRtn || clips_ranges(plan, module.role)) {
       QZ_ASSIGN(const Matrix wr, dequantized(context, rounded));
       QZ_ASSIGN(report.rtn_output_error, held_out_error(*judging, weight, wr.view(), stage->stats(), held, progress));
     }

@@ -43,4 +43,8 @@ struct ModuleResult {
 Result<ModuleResult> solve_module(const Model& model, size_t module, const ModulePlan& plan, MatrixView weight,
                                   StageSolver* stage, MatrixView metric, const Format& format, Progress* progress);
 
+// AWQ clips the ranges of every layer but those whose products become attention scores: there it does harm (AutoAWQ
+// 0.2.9, quantize/quantizer.py, _search_best_clip).
+bool clips_ranges(const ModulePlan& plan, Role role);
+
 }  // namespace qz

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "packed/block_code.h"
+#include "run/solve.h"
 
 namespace qz {
 namespace {
@@ -94,7 +95,8 @@ std::vector<Moment> solving_moments(const Moment& base, const ModelConfig& confi
     }
   }
   Moment& judging = step("judging");
-  judging.add(kWork, weight, solves ? 3 : 2);  // the result, what it changes; rounding's result
+  // The result, what it changes; rounding's result, where that is another.
+  judging.add(kWork, weight, plan.method != Method::kRtn || clips_ranges(plan, m.role) ? 3 : 2);
   judging.add(kCodes, matrix, 2);
   judging.add(kJudged, outputs, 2);
   return out;

@@ -62,8 +62,8 @@ const BlockCode* block_of(const GgufTensor& t) {
   return find_block_code(static_cast<CodeKind>(kFirstBlock + static_cast<int32_t>(t.type->id)));
 }
 
-// Squares of the errors by the weights that both quantizers minimize: the column's importance times sqrt(2 m + w^2), m
-// the mean of w^2 in the block.
+// Squares of the errors, each by the column's importance times sqrt(2 m + w^2), m the mean of w^2 in the block: between
+// what either quantizer minimizes, whose weights differ by type.
 double weighted_error(const std::vector<float>& source, const std::vector<float>* importance, const Matrix& w,
                       size_t block) {
   double total = 0, mean = 0;
@@ -129,7 +129,7 @@ TEST(GgufGolden, OurBlocksAreNoWorseThanThoseOfTheTool) {
     const size_t size = static_cast<size_t>(block->elements);
     const double mine = weighted_error(source, weights, dequantize(*ours), size);
     const double other = weighted_error(source, weights, dequantize(theirs), size);
-    EXPECT_LE(mine, other * 1.01);  // our floor of the root is not 2 m everywhere
+    EXPECT_LE(mine, other * 1.01);  // what is minimized is not quite this
     std::printf("%-16s %.4f of ggml's error\n", t.name.c_str(), mine / other);
     ++compared;
   }

@@ -24,7 +24,7 @@ class GptqOptions:
     block: Optional[int] = None  #: columns that are updated lazily together
     order: Optional[str] = None  #: "none", "static" (by falling diag(H), free at run time), "g_idx" (stored)
     sweeps: Optional[int] = None  #: coordinate-descent sweeps over the codes; 0 = none
-    search: Optional[bool] = None  #: range search weighted by diag(H) instead of min-max
+    search: Optional[bool] = None  #: range search weighted by diag(H) and the size of the weights instead of min-max
     signed_grid: Optional[bool] = None  #: symmetric scales may be negative
     refit: Optional[bool] = None  #: least-squares refit of the scales after the sweeps
     metric: Optional[int] = None  #: calibration sequences whose gradients say which outputs matter; 0 = all matter the same
@@ -70,7 +70,7 @@ class AwqOptions:
 class Rule:
     """What to do with the modules that a glob matches.
 
-    method: "keep" (leave as it is), "rtn", "gptq", None = GPTQ if there are calibration tokens, else RTN.
+    method: "keep" (leave as it is), "rtn", "mse", "hqq", "gptq", None = GPTQ if there are calibration tokens, else RTN.
     scheme: a Scheme or the name of a preset; None = 4 bit, group 128, symmetric.
     transform: "awq" or "smoothquant", a rescaling before codes are chosen; None = none. alpha: SmoothQuant's, 0 ... 1; None = searched.
     """

@@ -15,7 +15,7 @@ class ModuleReport:
     mean square of the module's original output."""
 
     name: str
-    method: str  #: "rtn" "gptq" "keep"
+    method: str  #: "rtn" "mse" "hqq" "gptq" "keep"
     fell_back: bool  #: GPTQ failed and RTN stands in
     damp_steps: int  #: how often the damping had to be raised
     bits: int

@@ -61,7 +61,7 @@ from .words import Group, Size, Strength, gptq_options, parse_rule, preset, sche
 @click.option("--drift", type=Strength(), help="Correction for the drift of the inputs.")
 @click.option("--residual", type=Strength(), help="Correction for the error in the residual stream.")
 @click.option("--block", type=click.IntRange(1), help="Columns that are updated lazily together.")
-@click.option("--search/--no-search", default=None, help="Range search weighted by diag(H).")
+@click.option("--search/--no-search", default=None, help="Range search weighted by diag(H) and the size of the weights.")
 @click.option("--signed-grid/--no-signed-grid", default=None, help="Symmetric scales may be negative.")
 @click.option("--refit/--no-refit", default=None, help="Least-squares refit of the scales.")
 @click.option("--metric", type=click.IntRange(0), help="Calibration sequences whose gradients say which outputs matter; 0: all the same.")
@@ -92,7 +92,7 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
     mode, files = calibration_words(calib)
     if not overwrite and not dry_run and pathlib.Path(out).exists():
         raise InvalidArgument(f"{out} exists: --overwrite replaces it")
-    if gpu is not None and not any(d.kind == "cuda" and d.index == gpu for d in common.context.devices):
+    if gpu is not None and not any((d["kind"], d["index"], d["computes"]) == ("cuda", gpu, True) for d in common.context.device_report()["devices"]):
         raise Unsupported(f"--gpu {gpu}: there is no such GPU that a backend computes on; qz devices says why")
     opened = Model.open(model, context=common.context)
     if plan_file:
