@@ -62,12 +62,15 @@ Outcome outcome_of(int status, const char* what) {
   return {QZ_STATUS_DEVICE, std::string("cuSOLVER, ") + what + ": status " + std::to_string(status)};
 }
 
+// A handle has one stream at a time: calls are made under its mutex.
 struct Handle {
+  std::mutex mutex;
   void *handle = nullptr, *params = nullptr;
   std::vector<char> scratch;  // on the host, while a factorization runs
 };
 
-// The library and a handle per device, made once. A handle has one stream at a time: calls are made under the mutex.
+// The library and a handle per device, made once. Under the mutex handles are found, not used: no device waits for
+// another.
 struct Handles {
   std::mutex mutex;
   bool opened = false;
@@ -81,17 +84,19 @@ Handles& handles() {
   return *one;
 }
 
-// f(library, handle) on the device, the only one of its kind at work.
+// f(library, handle) on the device, the only one at work with that handle.
 template <class F>
 Outcome with_handle(int32_t device, const F& f) {
   Handles& h = handles();
-  const std::lock_guard<std::mutex> lock(h.mutex);
+  std::unique_lock<std::mutex> finding(h.mutex);
   if (!h.opened) h.opening = open(&h.library);
   h.opened = true;
   if (!h.opening.ok()) return h.opening;
+  Handle& handle = h.handle[device];
+  finding.unlock();
+  const std::lock_guard<std::mutex> lock(handle.mutex);
   const OnDevice on(device);
   QZ_CUDA_TRY(on.outcome());
-  Handle& handle = h.handle[device];
   if (!handle.handle) QZ_CUDA_TRY(outcome_of(h.library.create(&handle.handle), "start"));
   if (!handle.params) QZ_CUDA_TRY(outcome_of(h.library.params_create(&handle.params), "parameters"));
   return f(h.library, handle);

@@ -106,8 +106,8 @@ typedef struct qz_backend_api {
   /* 0 = cannot, else it can; of two backends for one device the first found is taken. Reads shapes, types and scheme, never memory. */
   int32_t (*supports)(void *self, const qz_op *op);
   uint64_t (*workspace)(void *self, const qz_op *op); /* bytes that run() needs; op->workspace is not read */
-  /* Enqueues the operation: no allocation, no waiting, so that a stream that is being captured takes it. What supports() refuses
-   * fails with words, before anything is enqueued or the workspace is read. */
+  /* Enqueues the operation: no allocation, no waiting, so that a stream that is being captured takes it; but CHOLESKY may take memory of
+   * the host, and wait for the stream. What supports() refuses fails with words, before anything is enqueued or the workspace is read. */
   qz_status (*run)(void *self, void *stream, const qz_op *op);
   qz_status (*synchronize)(void *self, void *stream, int32_t index);
 } qz_backend_api;

@@ -3,9 +3,14 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <future>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "cusolver_values.h"
@@ -19,14 +24,16 @@ namespace qz::cuda {
 
 // The runtime of a machine without a GPU.
 namespace {
-int synchronized = 0;
-}
+std::atomic<int> synchronized = 0;
+std::function<void(int32_t device)> while_waiting;
+}  // namespace
 OnDevice::OnDevice(int32_t device) {
   if (device == 7) outcome_ = {QZ_STATUS_DEVICE, "there is no GPU 7"};
 }
 OnDevice::~OnDevice() = default;
-Outcome synchronize(int32_t, void*) {
+Outcome synchronize(int32_t device, void*) {
   ++synchronized;
+  if (while_waiting) while_waiting(device);
   return {};
 }
 
@@ -128,6 +135,31 @@ TEST(CusolverTest, NamesTheFirstPivotThatIsNotPositive) {
   int32_t info = -1;
   ASSERT_TRUE(run_cholesky({a.data(), &info, kN}, 0, nullptr, workspace.data()).ok());
   EXPECT_EQ(info, 4);
+}
+
+// One device that waits for its factorization holds up no other.
+TEST(CusolverTest, DevicesDoNotWaitForEachOther) {
+  if (!is("all")) GTEST_SKIP();
+  constexpr int32_t kN = 3;
+  const auto factor = [](int32_t device) {
+    std::vector<float> a = matrix(kN, 1);
+    std::vector<char> workspace(kCounterBytes + 1024);
+    int32_t info = -1;
+    return run_cholesky({a.data(), &info, kN}, device, nullptr, workspace.data()).ok() && info == 0;
+  };
+  bool other = false;
+  std::thread second;
+  while_waiting = [&](int32_t device) {
+    if (device != 1) return;
+    std::promise<bool> done;
+    std::future<bool> when = done.get_future();
+    second = std::thread([&factor, done = std::move(done)]() mutable { done.set_value(factor(2)); });
+    other = when.wait_for(std::chrono::seconds(20)) == std::future_status::ready && when.get();
+  };
+  EXPECT_TRUE(factor(1));
+  second.join();
+  while_waiting = nullptr;
+  EXPECT_TRUE(other);
 }
 
 TEST(CusolverTest, WhatFailsIsTold) {
