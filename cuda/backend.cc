@@ -8,7 +8,7 @@
 #include "factor.h"
 #include "gptq.h"
 #include "packed/layout.h"
-#include "plan.h"
+#include "product.h"
 #include "request.h"
 #include "runtime.h"
 
@@ -17,7 +17,6 @@ namespace {
 
 constexpr int32_t kCpuKind = 1, kCudaKind = 2;  // DLPack
 constexpr int32_t kLeastCapability = 80;
-constexpr int32_t kWideCapability = 90;  // instructions of sm_90a, which no other has
 constexpr uint64_t kWorkspaceAlignment = 256;
 
 struct Backend {
@@ -30,8 +29,7 @@ struct Backend {
   qz_status answer(const Outcome& outcome) const {
     return outcome.ok() ? QZ_STATUS_OK : host->fail(host->host, outcome.status, outcome.words.c_str());
   }
-  bool is_wide(int32_t index) const { return devices[static_cast<size_t>(index)].capability == kWideCapability; }
-  Kernel kernel(int32_t index, int64_t m) const { return kernel_for(m, kTakesWide && is_wide(index)); }
+  const Facts& facts(int32_t index) const { return devices[static_cast<size_t>(index)]; }
   bool has(int32_t index) const { return std::find(usable.begin(), usable.end(), index) != usable.end(); }
 };
 
@@ -64,7 +62,7 @@ Outcome load_kernels(Backend& b, int32_t device) {
   QZ_CUDA_TRY(launched(load_dequantize(), "loading kernels"));
   QZ_CUDA_TRY(launched(load_stream(), "loading kernels"));
   QZ_CUDA_TRY(launched(load_ring(), "loading kernels"));
-  if (b.is_wide(device)) QZ_CUDA_TRY(launched(load_wide(), "loading kernels"));
+  if (takes_wide(b.facts(device))) QZ_CUDA_TRY(launched(load_wide(), "loading kernels"));
   QZ_CUDA_TRY(launched(load_columns(), "loading kernels"));
   QZ_CUDA_TRY(launched(load_finish(), "loading kernels"));
   b.loaded[static_cast<size_t>(device)] = true;
@@ -97,101 +95,37 @@ Outcome run_dequantize(const Request& r, void* stream) {
   return launched(launch_dequantize(args, stream), "dequantize");
 }
 
-ProductArgs product_of(const Request& r, int32_t splits, int32_t parts, char* workspace) {
-  ProductArgs a = {};
-  a.w = r.w;
-  a.x = r.x, a.y = r.y, a.bias = r.bias;
-  a.arrived = reinterpret_cast<uint32_t*>(workspace);
-  a.partial = splits > 1 ? reinterpret_cast<float*>(workspace + kCounterBytes) : nullptr;
-  a.x_stride = r.x_stride, a.y_stride = r.y_stride;
-  a.m = r.m, a.splits = splits, a.parts = parts;
-  a.type = r.type, a.y_type = r.y_type;
-  return a;
-}
-
-// Slice after slice: dequantized into the cache, then multiplied by cuBLASLt.
-Outcome run_dense(const Request& r, void* stream, char* workspace) {
-  const DenseSpace space = dense_workspace(r.w.rows, r.w.cols, r.m, r.bias != nullptr);
-  const int64_t slice = dense_slice(r.w.rows, r.w.cols);
-  for (int64_t first = 0; first < r.w.rows; first += slice) {
-    const auto rows = static_cast<int32_t>(std::min<int64_t>(slice, r.w.rows - first));
-    const DequantizeArgs expand = {r.w,
-                                   workspace + space.weights,
-                                   dense_stride(r.w.cols),
-                                   r.type,
-                                   static_cast<int32_t>(first / kBrickSide),
-                                   static_cast<int32_t>(bricks_of(rows))};
-    QZ_CUDA_TRY(launched(launch_dequantize(expand, stream), "dequantize"));
-    void* y = static_cast<char*>(r.y) + first * float_bytes(r.y_type);
-    DenseArgs d = {};
-    d.w = expand.out, d.x = r.x;
-    d.y = r.bias ? workspace + space.sums : y;
-    d.w_stride = expand.stride, d.x_stride = r.x_stride, d.y_stride = r.bias ? rows : r.y_stride;
-    d.m = r.m, d.rows = rows, d.cols = r.w.cols;
-    d.type = r.type, d.y_type = r.bias ? Float::kF32 : r.y_type;
-    d.workspace = workspace + space.library;
-    d.workspace_bytes = kLibraryBytes;
-    QZ_CUDA_TRY(dense_product(r.device, stream, d));
-    if (!r.bias) continue;
-    const FinishArgs finish = {static_cast<const float*>(d.y), r.bias + first, y, r.y_stride, r.m, rows, r.y_type};
-    QZ_CUDA_TRY(launched(launch_finish(finish, stream), "bias"));
-  }
-  return {};
-}
-
-bool is_dense(const Backend& b, const qz_op& op, const Request& r) {
-  return op.kind == QZ_OP_GEMM && b.kernel(r.device, r.m) == Kernel::kDense;
-}
-
-bool needs_library(const Backend& b, const qz_op& op, const Request& r) {
-  return is_dense(b, op, r) || op.kind == QZ_OP_HESSIAN ||
-         (op.kind == QZ_OP_GPTQ_COLUMNS && columns_multiply(r.columns.cols));
-}
-
-int32_t units_of(const Backend& b, const Request& r) {
-  return b.devices[static_cast<size_t>(r.device)].multiprocessors;
-}
-
-uint64_t workspace_of(const Backend& b, const qz_op& op, const Request& r) {
-  if (op.kind == QZ_OP_HESSIAN) return hessian_workspace();
-  if (op.kind == QZ_OP_CHOLESKY_SOLVE) return cholesky_solve_workspace();
-  if (op.kind == QZ_OP_GPTQ_COLUMNS) return columns_workspace(r.columns.rows, r.columns.cols);
-  if (op.kind != QZ_OP_GEMM) return 0;
-  switch (b.kernel(r.device, r.m)) {
-    case Kernel::kStream:
-      return stream_workspace(r.w.rows, r.m, stream_splits(r.w.rows, r.w.cols, units_of(b, r)));
-    case Kernel::kRing:
-      return ring_workspace(r.w.rows, r.m, ring_cut(r.w.rows, r.w.cols, r.m, units_of(b, r)));
-    case Kernel::kWide:
-      return 0;
-    case Kernel::kDense:
-      break;
-  }
-  return dense_workspace(r.w.rows, r.w.cols, r.m, r.bias != nullptr).total;
-}
-
-// Of a factorization the library says it, and may fail.
-Outcome workspace_of(const Backend& b, const qz_op& op, const Request& r, uint64_t* bytes) {
-  if (op.kind == QZ_OP_CHOLESKY) return cholesky_workspace(r.device, r.cholesky.n, bytes);
-  *bytes = workspace_of(b, op, r);
-  return {};
-}
-
-// What supports(), workspace() and run() agree on. Libraries are opened and their handles made here, at the
-// latest by workspace(): a stream that is being captured takes no new handles.
-Outcome take(const Backend& b, const qz_op& op, Request* r) {
+// What supports(), workspace() and run() agree on: what is asked, and the bytes of scratch that it needs, which a
+// library may not say. Libraries are opened and their handles made here, at the latest by workspace(): a stream that is
+// being captured takes no new handles.
+Outcome take(const Backend& b, const qz_op& op, Request* r, uint64_t* bytes) {
+  *bytes = 0;
   if (const std::string why = take_request(op, r); !why.empty())
     return {QZ_STATUS_UNSUPPORTED, "the GPU does not take " + why};
   if (!b.has(r->device)) return no_device(r->device);
-  if (op.kind == QZ_OP_CHOLESKY || op.kind == QZ_OP_CHOLESKY_SOLVE) return prepare_factor(r->device);
-  return needs_library(b, op, *r) ? prepare_dense(r->device) : Outcome();
+  bool multiplies = false;  // by cuBLASLt
+  if (op.kind == QZ_OP_GEMM) {
+    multiplies = is_dense(b.facts(r->device), *r);
+    *bytes = product_workspace(b.facts(r->device), *r);
+  } else if (op.kind == QZ_OP_HESSIAN) {
+    multiplies = true;
+    *bytes = hessian_workspace();
+  } else if (op.kind == QZ_OP_GPTQ_COLUMNS) {
+    multiplies = columns_multiply(r->columns.cols);
+    *bytes = columns_workspace(r->columns.rows, r->columns.cols);
+  } else if (op.kind == QZ_OP_CHOLESKY) {
+    return cholesky_workspace(r->device, r->cholesky.n, bytes);
+  } else if (op.kind == QZ_OP_CHOLESKY_SOLVE) {
+    *bytes = cholesky_solve_workspace();
+    return prepare_factor(r->device);
+  }
+  return multiplies ? prepare_dense(r->device) : Outcome();
 }
 
 Outcome run_op(const Backend& b, void* stream, const qz_op& op) {
   Request r;
-  QZ_CUDA_TRY(take(b, op, &r));
   uint64_t need = 0;
-  QZ_CUDA_TRY(workspace_of(b, op, r, &need));
+  QZ_CUDA_TRY(take(b, op, &r, &need));
   if (op.workspace_bytes < need || (need && !op.workspace))
     return {QZ_STATUS_INVALID_ARGUMENT, "a workspace of " + std::to_string(op.workspace_bytes) +
                                             " bytes, but the operation needs " + std::to_string(need)};
@@ -205,15 +139,7 @@ Outcome run_op(const Backend& b, void* stream, const qz_op& op) {
   if (op.kind == QZ_OP_GPTQ_COLUMNS) return run_columns(r.columns, r.device, stream, workspace);
   if (op.kind == QZ_OP_CHOLESKY) return run_cholesky(r.cholesky, r.device, stream, workspace);
   if (op.kind == QZ_OP_CHOLESKY_SOLVE) return run_cholesky_solve(r.solve, r.device, stream, workspace);
-  if (is_dense(b, op, r)) return run_dense(r, stream, workspace);
-  if (b.kernel(r.device, r.m) == Kernel::kWide)
-    return launched(launch_wide(product_of(r, 1, 1, workspace), stream), "product for many tokens");
-  if (b.kernel(r.device, r.m) == Kernel::kRing) {
-    const RingCut cut = ring_cut(r.w.rows, r.w.cols, r.m, units_of(b, r));
-    return launched(launch_ring(product_of(r, cut.splits, cut.parts, workspace), stream), "product for 9 to 64 tokens");
-  }
-  const int32_t splits = stream_splits(r.w.rows, r.w.cols, units_of(b, r));
-  return launched(launch_stream(product_of(r, splits, 1, workspace), stream), "product for few tokens");
+  return run_product(b.facts(r.device), r, stream, workspace);
 }
 
 qz_status device_info(void* self, size_t i, qz_device_info* out) {
@@ -221,7 +147,7 @@ qz_status device_info(void* self, size_t i, qz_device_info* out) {
     const Backend& b = of(self);
     if (i >= b.usable.size()) return no_device(static_cast<int32_t>(i));
     const int32_t index = b.usable[i];
-    const Facts& facts = b.devices[static_cast<size_t>(index)];
+    const Facts& facts = b.facts(index);
     qz_device_info info = {};
     info.struct_size = out->struct_size;
     info.device = {kCudaKind, index};
@@ -259,16 +185,13 @@ void fill(qz_backend_api* t) {
   };
   t->supports = [](void* self, const qz_op* op) -> int32_t {
     Request r;
-    return guarded(self, [&] { return take(of(self), *op, &r); }) == QZ_STATUS_OK;
+    uint64_t bytes = 0;
+    return guarded(self, [&] { return take(of(self), *op, &r, &bytes); }) == QZ_STATUS_OK;
   };
   t->workspace = [](void* self, const qz_op* op) -> uint64_t {
     uint64_t bytes = 0;
-    (void)guarded(self, [&]() -> Outcome {
-      Request r;
-      QZ_CUDA_TRY(take(of(self), *op, &r));
-      return workspace_of(of(self), *op, r, &bytes);
-    });
-    return bytes;
+    Request r;
+    return guarded(self, [&] { return take(of(self), *op, &r, &bytes); }) == QZ_STATUS_OK ? bytes : 0;
   };
   t->run = [](void* self, void* stream, const qz_op* op) {
     return guarded(self, [&] { return run_op(of(self), stream, *op); });

@@ -80,8 +80,8 @@ plugin=$work/libqz_cuda.so
 
 if [[ $dry ]]; then
   say "conformance on the emulator"
-  g++ -std=c++20 -O2 -fPIC -shared -Wno-unknown-pragmas "${flags[@]}" cuda/backend.cc cuda/gptq.cc cuda/request.cc tests/cuda/block.cc tests/cuda/emulator.cc \
-    tests/cuda/factor_host.cc tests/cuda/launch_host.cc tests/cuda/runtime_host.cc lib/tensor/convert.cc lib/tensor/dtype.cc -o "$work/emulated.so"
+  g++ -std=c++20 -O2 -fPIC -shared -Wno-unknown-pragmas "${flags[@]}" cuda/backend.cc cuda/gptq.cc cuda/product.cc cuda/request.cc tests/cuda/block.cc \
+    tests/cuda/emulator.cc tests/cuda/factor_host.cc tests/cuda/launch_host.cc tests/cuda/runtime_host.cc lib/tensor/convert.cc lib/tensor/dtype.cc -o "$work/emulated.so"
   "$work/conformance" "$work/emulated.so" | tee "$out/conformance.txt"
   say "GPTQ's operations on the emulator"
   "$work/gptq_bench" "$work/emulated.so" "$out/gptq.json" small
