@@ -23,8 +23,6 @@ class Operand {
   Status get(void* to, int64_t rows = -1) const;
   Status zero();
   const qz_tensor& view() const { return view_; }
-  void* data() const { return view_.data; }
-  int64_t bytes() const { return bytes_; }
 
  private:
   qz_tensor flat(void* data, qz_device device, int64_t bytes) const;

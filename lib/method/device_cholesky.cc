@@ -1,5 +1,7 @@
 #include "method/device_cholesky.h"
 
+#include <cmath>
+
 namespace qz {
 namespace {
 
@@ -17,10 +19,20 @@ qz_op request(qz_op_kind kind, const qz_tensor (&operands)[2]) {
   return op;
 }
 
+// A library may look at signs alone, and take a pivot that is infinite or NaN: the first such ends it, as the CPU's.
+int64_t finite_columns(int64_t n, const float* lower) {
+  for (int64_t j = 0; j < n; j++) {
+    const float pivot = lower[j * n + j];
+    if (!(pivot > 0 && pivot < HUGE_VALF)) return j;
+  }
+  return n;
+}
+
 }  // namespace
 
 Result<int64_t> cholesky_on(const Backend& backend, qz_device device, int64_t n, float* a) {
   QZ_TRY(check_computes(backend));
+  int32_t first_bad = 0;  // lives longer than the operands, which wait for their copies
   Operand matrix(backend, device), info(backend, device);
   QZ_TRY(matrix.make(QZ_DTYPE_F32, kWidth, n, n));
   QZ_TRY(info.make(QZ_DTYPE_I32, kWidth, 1, 0));
@@ -30,14 +42,13 @@ Result<int64_t> cholesky_on(const Backend& backend, qz_device device, int64_t n,
   QZ_TRY(workspace.prepare(&op));
   QZ_TRY(matrix.put(a));
   QZ_TRY(backend.run(nullptr, op));
-  int32_t first_bad = 0;
   QZ_TRY(info.get(&first_bad));
   QZ_TRY(matrix.get(a));
   QZ_TRY(backend.synchronize(nullptr, device.index));
   if (first_bad < 0 || first_bad > n)
     return error(Code::kDevice, "%s: a factorization of %lld columns ended at column %d", backend.file().c_str(),
                  static_cast<long long>(n), first_bad);
-  return first_bad == 0 ? n : first_bad - 1;
+  return first_bad == 0 ? finite_columns(n, a) : first_bad - 1;
 }
 
 DeviceCholesky::DeviceCholesky(std::shared_ptr<const Backend> backend, qz_device device)

@@ -12,20 +12,20 @@ Result<std::vector<uint8_t>> solve_columns_on(const Backend& backend, qz_device 
   if (!backend.computes()) return error(Code::kUnsupported, "%s: it only lists devices", backend.file().c_str());
   if (lattice.points.count) return error(Code::kUnsupported, "%s: codes of a table", backend.file().c_str());
   const int64_t rows = target.rows, cols = target.cols;
+  // What the device copies lives longer than the operands, which wait for it.
   Matrix dense(target.stride == cols ? 0 : rows, cols);
-  for (int64_t r = 0; r < dense.rows(); ++r) std::copy_n(target.row(r), cols, dense.row(r));
+  std::vector<uint8_t> codes(static_cast<size_t>(rows * cols));
   std::deque<Operand> operands;  // target, lower, order, scale, zero, codes, errors
-  const auto add = [&](qz_dtype dtype, int64_t width, int64_t r, int64_t c, const void* from) -> Status {
-    QZ_TRY(operands.emplace_back(backend, device).make(dtype, width, r, c));
-    return from ? operands.back().put(from) : Status();
+  const auto add = [&](qz_dtype dtype, int64_t width, int64_t r, int64_t c) {
+    return operands.emplace_back(backend, device).make(dtype, width, r, c);
   };
-  QZ_TRY(add(QZ_DTYPE_F32, 4, rows, cols, dense.rows() ? dense.data() : target.data));
-  QZ_TRY(add(QZ_DTYPE_F32, 4, cols, cols, factor.lower.data()));
-  QZ_TRY(add(QZ_DTYPE_I32, 4, cols, 0, factor.order.data()));
-  QZ_TRY(add(QZ_DTYPE_F32, 4, rows, grid.groups, grid.scale.data()));
-  QZ_TRY(add(QZ_DTYPE_F32, 4, rows, grid.groups, grid.zero.data()));
-  QZ_TRY(add(QZ_DTYPE_U8, 1, rows, cols, nullptr));
-  QZ_TRY(add(QZ_DTYPE_F32, 4, rows, cols, nullptr));
+  QZ_TRY(add(QZ_DTYPE_F32, 4, rows, cols));
+  QZ_TRY(add(QZ_DTYPE_F32, 4, cols, cols));
+  QZ_TRY(add(QZ_DTYPE_I32, 4, cols, 0));
+  QZ_TRY(add(QZ_DTYPE_F32, 4, rows, grid.groups));
+  QZ_TRY(add(QZ_DTYPE_F32, 4, rows, grid.groups));
+  QZ_TRY(add(QZ_DTYPE_U8, 1, rows, cols));
+  QZ_TRY(add(QZ_DTYPE_F32, 4, rows, cols));
   std::vector<qz_tensor> views;
   for (const Operand& o : operands) views.push_back(o.view());
   qz_op_grid choice = {};
@@ -39,8 +39,13 @@ Result<std::vector<uint8_t>> solve_columns_on(const Backend& backend, qz_device 
   op.grid = &choice;
   Workspace workspace(backend, device);
   QZ_TRY(workspace.prepare(&op));
+  for (int64_t r = 0; r < dense.rows(); ++r) std::copy_n(target.row(r), cols, dense.row(r));
+  QZ_TRY(operands[0].put(dense.rows() ? dense.data() : target.data));
+  QZ_TRY(operands[1].put(factor.lower.data()));
+  QZ_TRY(operands[2].put(factor.order.data()));
+  QZ_TRY(operands[3].put(grid.scale.data()));
+  QZ_TRY(operands[4].put(grid.zero.data()));
   QZ_TRY(backend.run(nullptr, op));
-  std::vector<uint8_t> codes(static_cast<size_t>(rows * cols));
   QZ_TRY(operands[5].get(codes.data()));
   QZ_TRY(backend.synchronize(nullptr, device.index));
   return codes;

@@ -1,32 +1,39 @@
 #include "method/device_hessian.h"
 
+#include <algorithm>
+
 #include "base/rows.h"
 #include "tensor/convert.h"
 
 namespace qz {
 namespace {
 
-constexpr int64_t kRowElements = 8;  // rows of x begin at multiples of 16 bytes
+int64_t stride_of(int64_t cols) { return ceil_div(cols, 8) * 8; }  // rows of x begin at multiples of 16 bytes
 
 }  // namespace
+
+uint64_t DeviceHessian::host_bytes(int64_t cols, int64_t most) {
+  return static_cast<uint64_t>(most * stride_of(cols)) * sizeof(uint16_t);
+}
 
 DeviceHessian::DeviceHessian(std::shared_ptr<const Backend> backend, qz_device device, int64_t cols)
     : backend_(std::move(backend)),
       device_(device),
       cols_(cols),
-      stride_(ceil_div(cols, kRowElements) * kRowElements),
+      stride_(stride_of(cols)),
       x_(*backend_, device),
       h_(*backend_, device),
       workspace_(*backend_, device) {}
 
-qz_op DeviceHessian::op_of(qz_tensor (&operands)[2], int64_t rows) const {
-  operands[0] = x_.view(), operands[1] = h_.view();
-  operands[0].shape[0] = rows, operands[0].shape[1] = cols_;
+Status DeviceHessian::multiply() {
+  qz_tensor operands[] = {x_.view(), h_.view()};
+  operands[0].shape[1] = cols_;
   qz_op op = {};
   op.struct_size = sizeof op;
   op.kind = QZ_OP_HESSIAN;
   op.operands = operands, op.count = 2;
-  return op;
+  QZ_TRY(workspace_.prepare(&op));
+  return backend_->run(nullptr, op);
 }
 
 Result<std::unique_ptr<DeviceHessian>> DeviceHessian::make(std::shared_ptr<const Backend> backend, qz_device device,
@@ -35,11 +42,10 @@ Result<std::unique_ptr<DeviceHessian>> DeviceHessian::make(std::shared_ptr<const
   std::unique_ptr<DeviceHessian> d(new DeviceHessian(std::move(backend), device, cols));
   QZ_TRY(d->x_.make(QZ_DTYPE_BF16, 2, most, d->stride_));
   QZ_TRY(d->h_.make(QZ_DTYPE_F32, 4, cols, cols));
+  QZ_TRY(d->x_.zero());
   QZ_TRY(d->h_.zero());
+  QZ_TRY(d->multiply());  // of zeros: later there would be no way back to the CPU
   d->rounded_.resize(static_cast<size_t>(most * d->stride_));
-  qz_tensor operands[2];
-  qz_op op = d->op_of(operands, most);
-  QZ_TRY(d->workspace_.prepare(&op));
   return d;
 }
 
@@ -49,11 +55,9 @@ Status DeviceHessian::add(const Context& context, MatrixView x) {
   QZ_TRY(for_each_row(context, x.rows, [&](int64_t r) {
     from_f32(x.row(r), DType::kBF16, static_cast<size_t>(cols_), rounded_.data() + r * stride_);
   }));
-  QZ_TRY(x_.put(rounded_.data(), x.rows));
-  qz_tensor operands[2];
-  qz_op op = op_of(operands, x.rows);
-  QZ_TRY(workspace_.prepare(&op));
-  return backend_->run(nullptr, op);
+  std::fill(rounded_.begin() + x.rows * stride_, rounded_.end(), uint16_t{0});
+  QZ_TRY(x_.put(rounded_.data()));
+  return multiply();
 }
 
 Status DeviceHessian::get(Matrix* h) const {

@@ -173,6 +173,16 @@ int main(int argc, char** argv) {
   CHECK(strstr(report, "this needs cuBLASLt, but libcublasLt.so.13 is not there") != NULL);
   CHECK(different(model, on_cpu, on_gpu) == 0);
 
+  /* So is what a library that is there does not take, or cannot say the size of. */
+  CHECK(setenv("QZ_TEST_NO_KERNEL", "1", 1) == 0 && setenv("QZ_TEST_NO_FACTOR_SIZE", "1", 1) == 0);
+  run_into(model, calib, gpu, -1, on_gpu, report);
+  CHECK(unsetenv("QZ_TEST_NO_KERNEL") == 0 && unsetenv("QZ_TEST_NO_FACTOR_SIZE") == 0);
+  CHECK(strstr(report, "0 of 16 Hessians, 0 of 16 factorizations, 24 of 28 loops over columns") != NULL);
+  CHECK(strstr(report, "Hessians on the CPU instead of cuda, device 0: ") != NULL);
+  CHECK(strstr(report, "cuBLASLt has no kernel for this product") != NULL);
+  CHECK(strstr(report, "cuSOLVER, size of a factorization: status 3") != NULL);
+  CHECK(different(model, on_cpu, on_gpu) == 0);
+
   CHECK(setenv("QZ_TEST_GPU_BYTES", "300000", 1) == 0);
   run_into(model, calib, gpu, 2, on_gpu, report);
   CHECK(unsetenv("QZ_TEST_GPU_BYTES") == 0);

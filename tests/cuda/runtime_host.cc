@@ -75,8 +75,9 @@ Outcome prepare_dense(int32_t) {
   if (!std::getenv("QZ_TEST_NO_CUBLASLT")) return {};
   return {QZ_STATUS_DEVICE, "this needs cuBLASLt, but libcublasLt.so.13 is not there"};
 }
-// QZ_TEST_GPU_BREAKS: at its first product.
+// QZ_TEST_GPU_BREAKS: at its first product. QZ_TEST_NO_KERNEL: a library that is there, but takes no product.
 Outcome dense_product(int32_t, void*, const DenseArgs& a) {
+  if (std::getenv("QZ_TEST_NO_KERNEL")) return {QZ_STATUS_UNSUPPORTED, "cuBLASLt has no kernel for this product"};
   if (std::getenv("QZ_TEST_GPU_BREAKS")) return {QZ_STATUS_DEVICE, "the GPU has fallen off the bus"};
   for (int64_t t = 0; t < a.m; ++t) {
     for (int64_t r = 0; r < a.rows; ++r) {
