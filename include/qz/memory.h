@@ -46,6 +46,7 @@ typedef struct qz_memory_query {
   const char *tool;    /* "vllm" "transformers" "llama.cpp": what it adds; "accelerate" "deepspeed" "deepspeed-docs" "gguf-parser": its own
                           formulas; NULL = neither */
   const qz_plan *plan; /* what becomes of each module, instead of weights; NULL = none; QUANTIZE: a new plan's */
+  qz_device device;    /* QUANTIZE: the one of qz_run_options; zeros or (1, 0): the CPU. It need not be there */
 } qz_memory_query;
 
 /* Bytes. The kinds are of the device, or of the host for QUANTIZE. */

@@ -86,6 +86,13 @@ qz_device_info info_of(const DeviceInfo& d) {
 
 }  // namespace
 
+Result<bool> names_device(qz_device device) {
+  constexpr int32_t kCpuKind = 1;  // DLPack
+  if (device.kind != 0 && device.kind != kCpuKind) return true;
+  if (device.index == 0) return false;
+  return error(Code::kInvalidArgument, "device is (%d, %d); the CPU is (1, 0)", device.kind, device.index);
+}
+
 const BackendList& Backends::list() const {
   std::call_once(opening_, [this] {
     Backend::LogSink log;

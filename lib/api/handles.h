@@ -139,6 +139,9 @@ Result<GptqOptions> gptq_options_from(const qz_gptq_options* options);
 
 Result<std::unique_ptr<qz_model>> wrap_model(ModelPtr model, BackendsPtr backends);
 
+// Whether an option names a device other than the CPU.
+Result<bool> names_device(qz_device device);
+
 // A CPU tensor of the given rank, its element count checked; strides must be positive.
 Status check_tensor(const qz_tensor* tensor, int32_t ndim, const char* name);
 // Row-major float32 copy of a 2-D F32, F16 or BF16 tensor.

@@ -16,6 +16,7 @@ struct Question {  // qz_memory_query, understood
   const Plan* plan = nullptr;
   FormatId format = FormatId::kDefault;
   bool in_memory = false;
+  bool device = false;
 };
 
 Status named(int32_t value, int32_t last, const char* name) {
@@ -55,6 +56,7 @@ Result<Question> question_from(const qz_memory_query* from, int64_t max_seq) {
   out.plan = q.plan ? &q.plan->plan : nullptr;
   out.format = static_cast<FormatId>(q.format);
   out.in_memory = q.in_memory != 0;
+  QZ_ASSIGN(out.device, names_device(q.device));
   return out;
 }
 
@@ -65,6 +67,7 @@ Result<Ledger> answer(const ModelPtr& model, const Question& question) {
     size.length = question.query.seq;
     size.format = question.format;
     size.in_memory = question.in_memory;
+    size.device = question.device;
     if (question.plan) return estimate_run(*question.plan, size);
     return estimate_run(Plan(model), size);
   }

@@ -50,13 +50,10 @@ struct RunCall {  // qz_run_options, understood
   Progress progress;
 };
 
-constexpr int32_t kCpuKind = 1;  // DLPack
-
 // A backend for the device that a run asks for; null: the CPU's.
 Result<std::shared_ptr<const Backend>> chosen_backend(qz_device device, const Backends& backends) {
-  if ((device.kind == 0 || device.kind == kCpuKind) && device.index == 0) return std::shared_ptr<const Backend>();
-  if (device.kind == 0 || device.kind == kCpuKind)
-    return error(Code::kInvalidArgument, "device is (%d, %d); the CPU is (1, 0)", device.kind, device.index);
+  QZ_ASSIGN(const bool there, names_device(device));
+  if (!there) return std::shared_ptr<const Backend>();
   std::shared_ptr<const Backend> backend = backend_for(backends.list(), device);
   if (backend) return backend;
   return error(Code::kUnsupported, "no backend computes on device (%d, %d): qz_device_to_json says what is missing",

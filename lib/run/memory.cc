@@ -40,11 +40,12 @@ Result<Ledger> estimate_run(const Plan& plan, const RunSize& size) {
               "exact: layouts of the format");
   }
   out.note("the peak comes while " + peak.name);
+  if (size.device) out.note("what the device's driver and libraries take of this process is not counted");
   QZ_TRY(out.finish());
   return out;
 }
 
-PeakWatch::PeakWatch(const Plan& plan, const TokenSet* calibration, FormatId format, bool in_memory) {
+PeakWatch::PeakWatch(const Plan& plan, const TokenSet* calibration, FormatId format, bool in_memory, bool device) {
   const int64_t tokens = calibration != nullptr ? calibration->tokens() : 0;
   RunSize size;
   size.sequences = tokens > 0 ? calibration->count() : 1;
@@ -52,6 +53,7 @@ PeakWatch::PeakWatch(const Plan& plan, const TokenSet* calibration, FormatId for
   size.calibrated = tokens > 0;
   size.format = format;
   size.in_memory = in_memory;
+  size.device = device;
   // Without an estimate, say of a plan that cannot run, there is nothing to compare: the run itself says what is wrong.
   if (const auto ledger = estimate_run(plan, size); ledger.ok()) estimated_ = ledger->total(Where::kHost);
   before_ = read_memory_usage().resident_peak;

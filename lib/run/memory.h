@@ -14,8 +14,8 @@ Result<Ledger> estimate_run(const Plan& plan, const RunSize& size);
 // Made before a run's first allocation: the estimate that its report shows beside what was measured.
 class PeakWatch {
  public:
-  // calibration may be null. in_memory: the result is kept.
-  PeakWatch(const Plan& plan, const TokenSet* calibration, FormatId format, bool in_memory);
+  // calibration may be null. in_memory: the result is kept. device: the run names one.
+  PeakWatch(const Plan& plan, const TokenSet* calibration, FormatId format, bool in_memory, bool device);
   // Fills in what is known by now.
   const RunReport& complete(RunReport* report) const;
 

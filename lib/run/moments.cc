@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "kernels/gemm.h"
 #include "kernels/scratch.h"
+#include "method/device_hessian.h"
 #include "model/scratch.h"
 #include "run/gradient_memory.h"
 #include "run/scale_memory.h"
@@ -207,6 +208,8 @@ class RunMoments {
       collecting.add("inputs of some sequences", floats(n, s.cols), sides_);
       if (residual) collecting.add("inputs of some sequences", floats(n, config_.hidden));
       collecting.add("inputs of some sequences", making);
+      if (size_.device && n > 0)
+        collecting.add("inputs for the device, bfloat16", DeviceHessian::host_bytes(s.cols, n));
       push(std::move(collecting), "calibrating");
     }
     std::vector<std::pair<Order, double>> factors;

@@ -13,6 +13,7 @@ struct RunSize {
   bool calibrated = true;                  // false: a module whose method is kDefault is rounded
   FormatId format = FormatId::kCompressed;
   bool in_memory = false;  // the result is kept, not streamed to a directory
+  bool device = false;     // one takes what it can of GPTQ; else the CPU does all
   uint64_t shard_bytes = 0;
 };
 

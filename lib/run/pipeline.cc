@@ -207,7 +207,7 @@ Status Run::calibrate() {
 
 Result<ModelPtr> run_plan(const Plan& plan, const TokenSet* calibration, const RunOptions& options) {
   const ReleaseUnusedAtEnd release;
-  const PeakWatch watch(plan, calibration, options.format, options.stream_to.empty());
+  const PeakWatch watch(plan, calibration, options.format, options.stream_to.empty(), options.backend != nullptr);
   Run run(plan, calibration, options, nullptr);
   QZ_TRY(run.calibrate());
   return run.finish(watch);

@@ -84,6 +84,18 @@ int main(void) {
   query.zero_stage = 2;
   CHECK(qz_memory_deepspeed(&query, text, sizeof text, &need) == QZ_STATUS_OK && strstr(text, "\"stage\": 2"));
 
+  /* What a run takes on the host for a device, which need not be there. */
+  query.goal = QZ_GOAL_QUANTIZE;
+  query.batch = 4, query.seq_len = 64;
+  CHECK(qz_memory_to_json(model, &query, text, sizeof text, &need) == QZ_STATUS_OK && !strstr(text, "driver"));
+  query.device.kind = 2;
+  CHECK(qz_memory_to_json(model, &query, text, sizeof text, &need) == QZ_STATUS_OK && strstr(text, "driver"));
+  query.device.kind = 1, query.device.index = 1;
+  FAILS(qz_memory_estimate(model, &query, &small), QZ_STATUS_INVALID_ARGUMENT);
+  SAYS("the CPU is (1, 0)");
+  query.device.kind = query.device.index = 0;
+  query.batch = query.seq_len = 0;
+
   query.goal = 9;
   FAILS(qz_memory_estimate(model, &query, &small), QZ_STATUS_INVALID_ARGUMENT);
   query.goal = QZ_GOAL_INFER;

@@ -66,7 +66,7 @@ class MemoryQuery:
     goal: "infer" "quantize" "train" "lora" "qlora". weights: "bf16", "w4g128", "gptq:w4g128", "nf4-dq" ...; None = as stored.
     tool: "vllm" "transformers" "llama.cpp", or, by their own formulas, "accelerate" "deepspeed" "deepspeed-docs" "gguf-parser".
     devices: tensor-parallel degree of inference, data-parallel ranks of training. batch and seq_len of "quantize": calibration sequences and
-    their length.
+    their length. gpu of "quantize": as Plan.run has it; it need not be there.
     """
 
     goal: str = "infer"
@@ -86,16 +86,20 @@ class MemoryQuery:
     format: Optional[str] = None  #: of "quantize" and of plan
     in_memory: bool = False
     plan: Optional[Plan] = None
+    gpu: Optional[int] = None
 
     def _struct(self) -> Any:
-        return struct("qz_memory_query", goal=names.number(GOALS, self.goal, "goal"), batch=self.batch, seq_len=self.seq_len,
-                      prefill=self.prefill, compute=names.number(names.DTYPES, self.compute, "compute"),
-                      kv_cache=names.number(names.DTYPES, self.kv_cache, "kv_cache"),
-                      optimizer=names.number(OPTIMIZERS, self.optimizer, "optimizer"),
-                      offload=names.number(OFFLOADS, self.offload, "offload"), lora_rank=self.lora_rank,
-                      keep_activations=int(self.keep_activations), zero_stage=self.zero_stage, devices=self.devices,
-                      format=names.number(names.FORMATS, self.format, "format"), in_memory=int(self.in_memory), weights=self.weights,
-                      tool=self.tool, plan=self.plan and self.plan._pointer)
+        query = struct("qz_memory_query", goal=names.number(GOALS, self.goal, "goal"), batch=self.batch, seq_len=self.seq_len,
+                       prefill=self.prefill, compute=names.number(names.DTYPES, self.compute, "compute"),
+                       kv_cache=names.number(names.DTYPES, self.kv_cache, "kv_cache"),
+                       optimizer=names.number(OPTIMIZERS, self.optimizer, "optimizer"),
+                       offload=names.number(OFFLOADS, self.offload, "offload"), lora_rank=self.lora_rank,
+                       keep_activations=int(self.keep_activations), zero_stage=self.zero_stage, devices=self.devices,
+                       format=names.number(names.FORMATS, self.format, "format"), in_memory=int(self.in_memory), weights=self.weights,
+                       tool=self.tool, plan=self.plan and self.plan._pointer)
+        if self.gpu is not None:
+            query.device.kind, query.device.index = 2, self.gpu  # DLPack: CUDA
+        return query
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,13 @@ def test_a_dry_run_announces_and_writes_nothing(cli, cli_json, tmp_path):
     assert status == 0 and "residual streams" in text and "model.safetensors" in text
 
 
+def test_a_device_takes_host_memory_too():
+    model = qz.Model.open(SAMPLE)
+    for gpu in (None, 0):
+        announced = qz.estimate(model, qz.MemoryQuery(goal="quantize", batch=8, seq_len=64, gpu=gpu))
+        assert any("driver" in note for note in announced.notes) == (gpu is not None)
+
+
 def test_every_command_logs_memory(cli, tmp_path):
     log = tmp_path / "memory.tsv"
     assert cli("inspect", SAMPLE, "--memory-log", log)[0] == 0

@@ -107,7 +107,8 @@ def quantize(common: Common, model: str, out: str, preset_: Optional[str], schem
     calibration = None
     if dry_run:
         sequence = length or defaults.calibration_length(opened.info.parameters, opened.info.max_seq)
-        expected = estimate(opened, MemoryQuery(goal="quantize", plan=plan, format=format_, batch=samples, seq_len=sequence))
+        expected = estimate(opened, MemoryQuery(goal="quantize", plan=plan, format=format_, batch=samples, seq_len=sequence,
+                                                gpu=gpu))
         common.emit({"command": "quantize", "dry_run": True, "model": model, "host": expected.host, "disk": expected.disk,
                      "notes": expected.notes, "items": [asdict(item) for item in expected.items]}, lambda console: _show_plan(console, expected))
         return

@@ -4340,12 +4340,13 @@ pub struct qz_memory_query {
     pub weights: *const ::std::os::raw::c_char,
     pub tool: *const ::std::os::raw::c_char,
     pub plan: *const qz_plan,
+    pub device: qz_device,
 }
 #[test]
 fn bindgen_test_layout_qz_memory_query() {
     assert_eq!(
         ::std::mem::size_of::<qz_memory_query>(),
-        96usize,
+        104usize,
         concat!("Size of: ", stringify!(qz_memory_query))
     );
     assert_eq!(
@@ -4659,6 +4660,23 @@ fn bindgen_test_layout_qz_memory_query() {
         );
     }
     test_field_plan();
+    fn test_field_device() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<qz_memory_query>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).device) as usize - ptr as usize
+            },
+            96usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(qz_memory_query),
+                "::",
+                stringify!(device)
+            )
+        );
+    }
+    test_field_device();
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
