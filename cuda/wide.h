@@ -79,7 +79,8 @@ QZ_BOTH inline void wide_fill(const ProductArgs& a, Ops& ops, const WidePlace& a
       bytes = bytes < 0 ? 0 : bytes > 16 ? 16 : bytes;
       ops.copy_16(stage + W::kX + tile_place(row, chunk), bytes ? a.x + token * a.x_stride + col : a.x, bytes);
     }
-    // A warp has one group of a brick: its first eight lanes the scales, four others the zero points.
+    // A warp has one group of a brick: its first eight lanes the scales, sixteen where they are F32, four others the
+    // zero points.
     const int32_t rows = W::kScaleRows >> (W::kFine ? at.fold : 0), row = thread / 32;
     const int32_t brick = row / rows, in = row % rows;
     if (brick < kWideStripes && at.stripe + brick < at.stripes) {
