@@ -43,7 +43,7 @@ def compatible(old, new):
                            ROOT / "tests/abi/growth.suppr", old / "libqz.so", new / "libqz.so"], capture_output=True).returncode == 0
 
 
-GROWS = [("append a field", "memory.h", "const qz_plan *plan; /*", "const qz_plan *plan; uint64_t more; /*"),
+GROWS = [("append a field", "memory.h", "qz_device device;    /* QUANTIZE", "qz_device device; uint64_t more; /* QUANTIZE"),
          ("add a function", "calib.h", "QZ_API int64_t qz_calib_tokens", "QZ_API int64_t qz_calib_bytes(const qz_calib *calib);\nQZ_API int64_t qz_calib_tokens")]
 BREAKS = [("insert a field", "memory.h", "  int64_t batch; ", "  int64_t more; int64_t batch; "),
           ("change a field's type", "eval.h", "double perplexity; ", "float perplexity, more; "),
