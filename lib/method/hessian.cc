@@ -112,15 +112,14 @@ Result<HessianFactor> factor_hessian(const Context& context, const StageStats& s
 }
 
 Status solve_rows(const Context& context, const HessianFactor& factor, Matrix* y, Progress* progress) {
-  constexpr int64_t kTogether = 512;  // rows: enough for the products, little memory
   const int64_t n = factor.cols;
-  Matrix b(std::min(kTogether, y->rows()), n);  // factor order
+  Matrix b(std::min(kSolvedTogether, y->rows()), n);  // factor order
   std::unique_ptr<DeviceCholesky> there;
   if (factor.device && y->rows() > 0) {
     QZ_ASSIGN(there, factor.device->solver(n, factor.lower.data(), b.rows()));
   }
-  for (int64_t first = 0; first < y->rows(); first += kTogether) {
-    const int64_t rows = std::min(kTogether, y->rows() - first);
+  for (int64_t first = 0; first < y->rows(); first += kSolvedTogether) {
+    const int64_t rows = std::min(kSolvedTogether, y->rows() - first);
     QZ_TRY(for_each_row(context, rows, [&](int64_t r) {
       for (int64_t j = 0; j < n; j++) b.row(r)[j] = y->row(first + r)[factor.order[static_cast<size_t>(j)]];
     }));

@@ -33,6 +33,7 @@ struct HessianFactor {
 Result<HessianFactor> factor_hessian(const Context& context, const StageStats& stats, const GptqOptions& options,
                                      DeviceSolver* device = nullptr);
 
+constexpr int64_t kSolvedTogether = 512;  // rows that are copied and solved at a time: enough for the products
 // Solves Z (H + damp I) = Y in place: y is [rows][cols] in group order.
 Status solve_rows(const Context& context, const HessianFactor& factor, Matrix* y, Progress* progress);
 

@@ -21,9 +21,8 @@ namespace {
 // Code and tables of the library, the linear algebra's work memory, descriptions of tensors, the report: measured.
 constexpr uint64_t kCode = 3u << 20, kCodeRounding = 1u << 20, kCodeWriting = 1u << 20;
 constexpr int64_t kBusiest =
-    3;  // halves of an even share that go to the busiest expert, with routers of random weights
-constexpr int64_t kSolveRows = 512;  // right-hand sides at a time
-constexpr int64_t kTile = 128;       // columns of a tile: per thread
+    3;                          // halves of an even share that go to the busiest expert, with routers of random weights
+constexpr int64_t kTile = 128;  // columns of a tile: per thread
 
 class RunMoments {
  public:
@@ -111,7 +110,6 @@ class RunMoments {
     Count scratch((calibrates_ ? kCode : kCodeRounding) + (size_.in_memory ? 0 : kCodeWriting));
     if (calibrates_) {
       scratch += Count(panels_ - std::min(panels_, kept_shared_scratch()));  // what is kept is resident already
-      scratch += floats(kSolveRows, widest_);
       Count each(task_scratch());
       if (measured_) each += floats(6 * chain_ + kTile, kTile);  // a chain's tiles
       scratch += each * Count(threads);

@@ -74,6 +74,7 @@ std::vector<Moment> solving_moments(const Moment& base, const ModelConfig& confi
     };
     Moment& target = solver("correcting the target of");
     target.add(kWork, weight, (drift ? 1 : 0) + (residual ? 1 : 0) + (chosen || (drift && !residual) ? 1 : 0));
+    if (drift || residual) target.add(kWork, floats(std::min(kSolvedTogether, m.rows), m.cols));  // right-hand sides
     if (chosen) target.add(kJudged, outputs, (drift ? 1 : 0) + (residual ? 1 : 0));  // what full corrections would add
     if (plan.scheme.is_grid()) {
       const auto grid = [&](const char* what) -> Moment& {
