@@ -58,6 +58,15 @@ void choose_factors(const BlockCode& block, const PartGrid& grid, const Parts& i
   }
 }
 
+// floor: magnitude_floor() of each lane's block.
+QZ_SIMD_CLONES
+void weigh_errors(const Lanes& floor, Parts* in) {
+  for (int i = 0; i < in->n; ++i) {
+    const Lanes squares = floor + in->x[i] * in->x[i];
+    for (int l = 0; l < kLanes; ++l) in->h[i][l] *= std::sqrt(squares[l]);
+  }
+}
+
 // As many blocks as fill the lanes with their parts.
 class Batch {
  public:
@@ -112,15 +121,14 @@ void Batch::load(int count, const float* x, const float* importance) {
 }
 
 void Batch::weigh() {
-  Lanes squares = {}, floor;
+  Lanes squares = {}, floor = {};
   for (int i = 0; i < in_.n; ++i) squares += in_.x[i] * in_.x[i];
   for (int first = 0; first < kLanes; first += parts_) {
     double sum = 0;
     for (int l = first; l < first + parts_; ++l) sum += static_cast<double>(squares[l]);
     for (int l = first; l < first + parts_; ++l) floor[l] = magnitude_floor(grid_.bits, sum / block_.elements);
   }
-  for (int i = 0; i < in_.n; ++i)
-    for (int l = 0; l < kLanes; ++l) in_.h[i][l] *= std::sqrt(floor[l] + in_.x[i][l] * in_.x[i][l]);
+  weigh_errors(floor, &in_);
 }
 
 // One part, whose scale and offset are F16 numbers.

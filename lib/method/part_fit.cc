@@ -3,7 +3,7 @@
 namespace qz {
 namespace {
 
-constexpr int kRanges = 12;  // that are tried
+constexpr int kRanges = 16;  // that are tried
 constexpr int kPolish = 2;   // least-squares steps after the search
 constexpr float kMostRange = 1.06f;
 
