@@ -1,27 +1,16 @@
 #include "api/device_matrix.h"
 
+#include "backend/operand.h"
 #include "packed/bricks.h"
 
 namespace qz {
 namespace {
 
-qz_tensor bytes_of(void* data, uint64_t size, qz_device device) {
-  qz_tensor t = {};
-  t.data = data;
-  t.shape[0] = static_cast<int64_t>(size), t.stride[0] = 1;
-  t.ndim = 1;
-  t.dtype = QZ_DTYPE_U8;
-  t.device = device;
-  return t;
-}
-
-bool same(qz_device a, qz_device b) { return a.kind == b.kind && a.index == b.index; }
-
 // On this device, its data there; shapes and types are the backend's to check.
 Status check_place(const qz_tensor* t, qz_device device, const char* name) {
   if (!t) return error(Code::kInvalidArgument, "%s is NULL", name);
   if (!t->data) return error(Code::kInvalidArgument, "%s: data is NULL", name);
-  if (same(t->device, device)) return {};
+  if (same_device(t->device, device)) return {};
   return error(Code::kInvalidArgument, "%s: is on device (%d, %d), w on (%d, %d)", name, t->device.kind,
                t->device.index, device.kind, device.index);
 }
@@ -31,11 +20,8 @@ Status check_place(const qz_tensor* t, qz_device device, const char* name) {
 Result<std::unique_ptr<DeviceMatrix>> DeviceMatrix::make(const Context& context, const BackendList& list,
                                                          qz_device device, const QMatrix& q) {
   std::unique_ptr<DeviceMatrix> m(new DeviceMatrix);
-  m->backend_ = backend_for(list, device);
+  QZ_ASSIGN(m->backend_, backend_for(list, device));
   m->device_ = device;
-  if (!m->backend_)
-    return error(Code::kUnsupported, "no backend computes on device (%d, %d): qz_device_to_json says what is missing",
-                 device.kind, device.index);
   QZ_ASSIGN(const Bricks bricks, lay_bricks(context, q));
   QZ_TRY(m->upload(bricks.codes, &m->codes_));
   QZ_TRY(m->upload(bricks.scales, &m->scales_));
@@ -56,8 +42,8 @@ Result<std::unique_ptr<DeviceMatrix>> DeviceMatrix::make(const Context& context,
 Status DeviceMatrix::upload(const AlignedBytes& from, void** to) {
   if (from.empty()) return {};
   QZ_ASSIGN(*to, backend_->alloc(device_.index, from.size()));
-  return backend_->copy(nullptr, bytes_of(*to, from.size(), device_),
-                        bytes_of(const_cast<uint8_t*>(from.data()), from.size(), {1, 0}));
+  return backend_->copy(nullptr, bytes_at(*to, from.size(), device_),
+                        bytes_at(const_cast<uint8_t*>(from.data()), from.size(), {1, 0}));
 }
 
 DeviceMatrix::~DeviceMatrix() {
@@ -73,14 +59,9 @@ Status DeviceMatrix::take(const Product& product, Request* out) const {
   out->operands[0] = *product.x;
   out->operands[1] = *product.y;
   if (product.bias) out->operands[2] = *product.bias;
-  out->op.struct_size = sizeof out->op;
-  out->op.kind = QZ_OP_GEMM;
+  out->op = op_on(QZ_OP_GEMM, out->operands, product.bias ? 3 : 2);
   out->op.w = &view_;
-  out->op.operands = out->operands;
-  out->op.count = product.bias ? 3 : 2;
-  if (backend_->supports(out->op) > 0) return {};
-  const Status why = backend_->run(nullptr, out->op);  // which refuses it, in words
-  return why.ok() ? error(Code::kInternal, "%s takes what it does not support", backend_->file().c_str()) : why;
+  return ask(*backend_, out->op);
 }
 
 Result<uint64_t> DeviceMatrix::workspace(const Product& product) const {

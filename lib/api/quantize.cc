@@ -54,10 +54,7 @@ struct RunCall {  // qz_run_options, understood
 Result<std::shared_ptr<const Backend>> chosen_backend(qz_device device, const Backends& backends) {
   QZ_ASSIGN(const bool there, names_device(device));
   if (!there) return std::shared_ptr<const Backend>();
-  std::shared_ptr<const Backend> backend = backend_for(backends.list(), device);
-  if (backend) return backend;
-  return error(Code::kUnsupported, "no backend computes on device (%d, %d): qz_device_to_json says what is missing",
-               device.kind, device.index);
+  return backend_for(backends.list(), device);
 }
 
 Status run_call(const qz_run_options* run, const Backends& backends, RunCall* call) {

@@ -61,11 +61,12 @@ BackendList open_backends(const std::vector<BackendFolder>& folders, const Backe
   return list;
 }
 
-std::shared_ptr<const Backend> backend_for(const BackendList& list, qz_device device) {
+Result<std::shared_ptr<const Backend>> backend_for(const BackendList& list, qz_device device) {
   for (const auto& backend : list.backends)
     for (const qz_device_info& info : backend->devices())
-      if (backend->computes() && info.device.kind == device.kind && info.device.index == device.index) return backend;
-  return nullptr;
+      if (backend->computes() && same_device(info.device, device)) return backend;
+  return error(Code::kUnsupported, "no backend computes on device (%d, %d): qz_device_to_json says what is missing",
+               device.kind, device.index);
 }
 
 }  // namespace qz

@@ -31,7 +31,9 @@ struct BackendFolder {
 };
 BackendList open_backends(const std::vector<BackendFolder>& folders, const Backend::LogSink& log);
 
-// The first one that computes on the device; null: none does.
-std::shared_ptr<const Backend> backend_for(const BackendList& list, qz_device device);
+inline bool same_device(qz_device a, qz_device b) { return a.kind == b.kind && a.index == b.index; }
+
+// The first one that computes on the device; kUnsupported: none does.
+Result<std::shared_ptr<const Backend>> backend_for(const BackendList& list, qz_device device);
 
 }  // namespace qz

@@ -7,7 +7,32 @@ constexpr qz_device kHost = {1, 0};  // DLPack
 
 }  // namespace
 
+qz_tensor bytes_at(void* data, uint64_t bytes, qz_device device) {
+  qz_tensor t = {};
+  t.data = data;
+  t.shape[0] = static_cast<int64_t>(bytes), t.stride[0] = 1;
+  t.ndim = 1;
+  t.dtype = QZ_DTYPE_U8;
+  t.device = device;
+  return t;
+}
+
+qz_op op_on(qz_op_kind kind, const qz_tensor* operands, size_t count) {
+  qz_op op = {};
+  op.struct_size = sizeof op;
+  op.kind = kind;
+  op.operands = operands, op.count = count;
+  return op;
+}
+
+Status ask(const Backend& backend, const qz_op& op) {
+  if (backend.supports(op) > 0) return {};
+  const Status why = backend.run(nullptr, op);  // which refuses it, in words
+  return why.ok() ? error(Code::kInternal, "%s takes what it does not support", backend.file().c_str()) : why;
+}
+
 Status Operand::make(qz_dtype dtype, int64_t width, int64_t rows, int64_t cols) {
+  if (!backend_.computes()) return error(Code::kUnsupported, "%s: it only lists devices", backend_.file().c_str());
   row_bytes_ = width * (cols ? cols : 1);
   bytes_ = row_bytes_ * rows;
   view_.ndim = cols ? 2 : 1;
@@ -20,33 +45,20 @@ Status Operand::make(qz_dtype dtype, int64_t width, int64_t rows, int64_t cols) 
 }
 
 Status Operand::put(const void* from, int64_t rows) {
-  const int64_t bytes = rows < 0 ? bytes_ : rows * row_bytes_;
-  return backend_.copy(nullptr, flat(view_.data, device_, bytes), flat(const_cast<void*>(from), kHost, bytes));
+  const auto bytes = static_cast<uint64_t>(rows < 0 ? bytes_ : rows * row_bytes_);
+  return backend_.copy(nullptr, bytes_at(view_.data, bytes, device_), bytes_at(const_cast<void*>(from), bytes, kHost));
 }
 
 Status Operand::get(void* to, int64_t rows) const {
-  const int64_t bytes = rows < 0 ? bytes_ : rows * row_bytes_;
-  return backend_.copy(nullptr, flat(to, kHost, bytes), flat(view_.data, device_, bytes));
+  const auto bytes = static_cast<uint64_t>(rows < 0 ? bytes_ : rows * row_bytes_);
+  return backend_.copy(nullptr, bytes_at(to, bytes, kHost), bytes_at(view_.data, bytes, device_));
 }
 
 Status Operand::zero() { return backend_.fill_zero(nullptr, device_.index, view_.data, static_cast<uint64_t>(bytes_)); }
 
-qz_tensor Operand::flat(void* data, qz_device device, int64_t bytes) const {
-  qz_tensor t = {};
-  t.data = data;
-  t.shape[0] = bytes, t.stride[0] = 1;
-  t.ndim = 1;
-  t.dtype = QZ_DTYPE_U8;
-  t.device = device;
-  return t;
-}
-
 Status Workspace::prepare(qz_op* op) {
-  if (backend_.supports(*op) <= 0) {
-    const Status why = backend_.run(nullptr, *op);  // which refuses it, in words
-    if (why.ok()) return error(Code::kInternal, "%s takes what it does not support", backend_.file().c_str());
-    return Status(Code::kUnsupported, why.text());
-  }
+  const Status asked = ask(backend_, *op);
+  if (!asked.ok()) return asked.code() == Code::kInternal ? asked : Status(Code::kUnsupported, asked.text());
   const uint64_t need = backend_.workspace(*op);
   if (need > bytes_) {
     backend_.release(device_.index, data_);

@@ -7,6 +7,13 @@
 
 namespace qz {
 
+// `bytes` bytes in a row.
+qz_tensor bytes_at(void* data, uint64_t bytes, qz_device device);
+// An operation on `count` operands, which must live as long as it does.
+qz_op op_on(qz_op_kind kind, const qz_tensor* operands, size_t count);
+// OK: the backend takes the operation. Otherwise the status and the words with which it refuses it.
+Status ask(const Backend& backend, const qz_op& op);
+
 // One operand of an operation, dense; its memory is given back at the end. The backend must live as long.
 class Operand {
  public:
@@ -15,7 +22,8 @@ class Operand {
   Operand(const Operand&) = delete;
   Operand& operator=(const Operand&) = delete;
 
-  // [rows][cols], or [rows] where cols is 0; `width`: bytes of one element. Once; nothing is initialized.
+  // [rows][cols], or [rows] where cols is 0; `width`: bytes of one element. Once; nothing is initialized. kUnsupported:
+  // the backend only lists devices. kOutOfMemory: the device has no room.
   Status make(qz_dtype dtype, int64_t width, int64_t rows, int64_t cols);
   // The first `rows` rows, all by default, from and to the host. In the order of the default stream: host memory may be
   // used again after Backend::synchronize().
@@ -25,7 +33,6 @@ class Operand {
   const qz_tensor& view() const { return view_; }
 
  private:
-  qz_tensor flat(void* data, qz_device device, int64_t bytes) const;
   const Backend& backend_;
   qz_device device_;
   qz_tensor view_ = {};

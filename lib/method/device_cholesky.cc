@@ -7,18 +7,6 @@ namespace {
 
 constexpr int64_t kWidth = 4;  // bytes of F32 and I32
 
-Status check_computes(const Backend& backend) {
-  return backend.computes() ? Status() : error(Code::kUnsupported, "%s: it only lists devices", backend.file().c_str());
-}
-
-qz_op request(qz_op_kind kind, const qz_tensor (&operands)[2]) {
-  qz_op op = {};
-  op.struct_size = sizeof op;
-  op.kind = kind;
-  op.operands = operands, op.count = 2;
-  return op;
-}
-
 // A library may look at signs alone, and take a pivot that is infinite or NaN: the first such ends it, as the CPU's.
 int64_t finite_columns(int64_t n, const float* lower) {
   for (int64_t j = 0; j < n; j++) {
@@ -31,13 +19,12 @@ int64_t finite_columns(int64_t n, const float* lower) {
 }  // namespace
 
 Result<int64_t> cholesky_on(const Backend& backend, qz_device device, int64_t n, float* a) {
-  QZ_TRY(check_computes(backend));
   int32_t first_bad = 0;  // lives longer than the operands, which wait for their copies
   Operand matrix(backend, device), info(backend, device);
   QZ_TRY(matrix.make(QZ_DTYPE_F32, kWidth, n, n));
   QZ_TRY(info.make(QZ_DTYPE_I32, kWidth, 1, 0));
   const qz_tensor operands[2] = {matrix.view(), info.view()};
-  qz_op op = request(QZ_OP_CHOLESKY, operands);
+  qz_op op = op_on(QZ_OP_CHOLESKY, operands, 2);
   Workspace workspace(backend, device);
   QZ_TRY(workspace.prepare(&op));
   QZ_TRY(matrix.put(a));
@@ -61,12 +48,11 @@ DeviceCholesky::DeviceCholesky(std::shared_ptr<const Backend> backend, qz_device
 qz_op DeviceCholesky::op_of(qz_tensor (&operands)[2], int64_t rows) const {
   operands[0] = lower_.view(), operands[1] = x_.view();
   operands[1].shape[0] = rows;
-  return request(QZ_OP_CHOLESKY_SOLVE, operands);
+  return op_on(QZ_OP_CHOLESKY_SOLVE, operands, 2);
 }
 
 Result<std::unique_ptr<DeviceCholesky>> DeviceCholesky::make(std::shared_ptr<const Backend> backend, qz_device device,
                                                              int64_t n, const float* lower, int64_t most) {
-  QZ_TRY(check_computes(*backend));
   std::unique_ptr<DeviceCholesky> d(new DeviceCholesky(std::move(backend), device));
   QZ_TRY(d->lower_.make(QZ_DTYPE_F32, kWidth, n, n));
   QZ_TRY(d->x_.make(QZ_DTYPE_F32, kWidth, most, n));

@@ -9,7 +9,6 @@ namespace qz {
 
 Result<std::vector<uint8_t>> solve_columns_on(const Backend& backend, qz_device device, MatrixView target,
                                               const HessianFactor& factor, const Grid& grid, const Lattice& lattice) {
-  if (!backend.computes()) return error(Code::kUnsupported, "%s: it only lists devices", backend.file().c_str());
   if (lattice.points.count) return error(Code::kUnsupported, "%s: codes of a table", backend.file().c_str());
   const int64_t rows = target.rows, cols = target.cols;
   // What the device copies lives longer than the operands, which wait for it.
@@ -32,10 +31,7 @@ Result<std::vector<uint8_t>> solve_columns_on(const Backend& backend, qz_device 
   choice.struct_size = sizeof choice;
   choice.most = static_cast<int32_t>(lattice.points.most);
   choice.group = lattice.group;
-  qz_op op = {};
-  op.struct_size = sizeof op;
-  op.kind = QZ_OP_GPTQ_COLUMNS;
-  op.operands = views.data(), op.count = views.size();
+  qz_op op = op_on(QZ_OP_GPTQ_COLUMNS, views.data(), views.size());
   op.grid = &choice;
   Workspace workspace(backend, device);
   QZ_TRY(workspace.prepare(&op));

@@ -28,17 +28,13 @@ DeviceHessian::DeviceHessian(std::shared_ptr<const Backend> backend, qz_device d
 Status DeviceHessian::multiply() {
   qz_tensor operands[] = {x_.view(), h_.view()};
   operands[0].shape[1] = cols_;
-  qz_op op = {};
-  op.struct_size = sizeof op;
-  op.kind = QZ_OP_HESSIAN;
-  op.operands = operands, op.count = 2;
+  qz_op op = op_on(QZ_OP_HESSIAN, operands, 2);
   QZ_TRY(workspace_.prepare(&op));
   return backend_->run(nullptr, op);
 }
 
 Result<std::unique_ptr<DeviceHessian>> DeviceHessian::make(std::shared_ptr<const Backend> backend, qz_device device,
                                                            int64_t cols, int64_t most) {
-  if (!backend->computes()) return error(Code::kUnsupported, "%s: it only lists devices", backend->file().c_str());
   std::unique_ptr<DeviceHessian> d(new DeviceHessian(std::move(backend), device, cols));
   QZ_TRY(d->x_.make(QZ_DTYPE_BF16, 2, most, d->stride_));
   QZ_TRY(d->h_.make(QZ_DTYPE_F32, 4, cols, cols));

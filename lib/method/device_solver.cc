@@ -1,5 +1,6 @@
 #include "method/device_solver.h"
 
+#include "backend/list.h"
 #include "method/device_columns.h"
 
 namespace qz {
@@ -77,7 +78,7 @@ void DeviceSolver::keep_columns(const std::string& why) {
 std::string DeviceSolver::summary() const {
   std::string name = "?";
   for (const qz_device_info& info : backend_->devices())
-    if (info.device.kind == device_.kind && info.device.index == device_.index) name = info.name;
+    if (same_device(info.device, device_)) name = info.name;
   std::string parts;
   const auto add = [&parts](const Count& c, const char* what) {
     if (c.all == 0) return;

@@ -20,6 +20,13 @@ static qz_context* context_with(const char* toys, const char* kind, char* folder
   return context;
 }
 
+/* Devices of which the list says that there is something that computes on them. */
+static int computing(const char* json) {
+  int found = 0;
+  for (json = strstr(json, "\"computes\": true"); json; json = strstr(json + 1, "\"computes\": true")) ++found;
+  return found;
+}
+
 int main(int argc, char** argv) {
   static const char* const failing[] = {"fails", "newer", "nameless", "breaks", "empty", "junk", "nowhere"};
   qz_device_info info = QZ_INIT(qz_device_info);
@@ -36,6 +43,13 @@ int main(int argc, char** argv) {
   CHECK(info.int4 == 1 && info.int8 == 0);
   CHECK(qz_device_to_json(context, text, sizeof text, &need) == QZ_STATUS_OK);
   CHECK(strstr(text, "libqz_toy_works.so) calls it device 0") != NULL);
+  CHECK(computing(text) == 2);
+  qz_context_free(context);
+
+  context = context_with(argv[1], "lists", folder);
+  CHECK(qz_device_count(context) == count + 1);
+  CHECK(qz_device_to_json(context, text, sizeof text, &need) == QZ_STATUS_OK);
+  CHECK(computing(text) == 1);
   qz_context_free(context);
 
   for (i = 0; i < sizeof failing / sizeof failing[0]; ++i) {
