@@ -46,12 +46,8 @@ bool lacks_library(const Plugin& p, const qz_op& op, const std::string& what) {
 }
 
 qz_op make_op(qz_op_kind kind, const OnDevice& w, const qz_tensor* operands, size_t count) {
-  qz_op op = {};
-  op.struct_size = sizeof op;
-  op.kind = kind;
+  qz_op op = op_of(kind, operands, count);
   op.w = &w.view;
-  op.operands = operands;
-  op.count = count;
   return op;
 }
 
@@ -216,10 +212,7 @@ void hessian(const Plugin& p, int64_t m, int64_t n, qz_dtype type, uint32_t seed
   for (float& h : before) h = normal(random);
   Array dx(p, x), dh(p, before);
   const qz_tensor operands[2] = {matrix_of(p, dx.data(), m, n, stride, type), dense_of(p, dh, n, n, QZ_DTYPE_F32)};
-  qz_op op = {};
-  op.struct_size = sizeof op;
-  op.kind = QZ_OP_HESSIAN;
-  op.operands = operands, op.count = 2;
+  qz_op op = op_of(QZ_OP_HESSIAN, operands, 2);
   if (lacks_library(p, op, what)) return;
   if (!run(p, &op) || !dh.get(found.data())) return report(false, what, failure());
   const std::string wrong = wrong_hessian(values, m, n, before, found, 2);  // run() runs it twice
@@ -242,10 +235,7 @@ void columns(const Plugin& p, const Columns& c, const std::string& name) {
   qz_op_grid grid = {};
   grid.struct_size = sizeof grid;
   grid.most = c.most, grid.group = c.group;
-  qz_op op = {};
-  op.struct_size = sizeof op;
-  op.kind = QZ_OP_GPTQ_COLUMNS;
-  op.operands = operands, op.count = 7;
+  qz_op op = op_of(QZ_OP_GPTQ_COLUMNS, operands, 7);
   op.grid = &grid;
   if (lacks_library(p, op, what)) return;
   if (!run(p, &op) || !dc.get(codes.data()) || !de.get(errors.data())) return report(false, what, failure());
@@ -277,10 +267,7 @@ void cholesky(const Plugin& p, int64_t n, uint32_t seed) {
   Array a(p, square.a), dinfo(p, info);
   qz_tensor operands[2] = {dense_of(p, a, n, n, QZ_DTYPE_F32), dense_of(p, dinfo, 1, 1, QZ_DTYPE_I32)};
   operands[1].ndim = 1;
-  qz_op op = {};
-  op.struct_size = sizeof op;
-  op.kind = QZ_OP_CHOLESKY;
-  op.operands = operands, op.count = 2;
+  qz_op op = op_of(QZ_OP_CHOLESKY, operands, 2);
   if (lacks_library(p, op, what)) return;
   if (!run(p, &op, 1) || !a.get(l.data()) || !dinfo.get(info.data())) return report(false, what, failure());
   std::string wrong = info[0] == 0 ? square.wrong_factor(l) : "info is " + std::to_string(info[0]);

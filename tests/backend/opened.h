@@ -189,6 +189,15 @@ struct OnDevice {
   }
 };
 
+// On `count` operands, which must live as long as it does.
+inline qz_op op_of(qz_op_kind kind, const qz_tensor* operands, size_t count) {
+  qz_op op = {};
+  op.struct_size = sizeof op;
+  op.kind = kind;
+  op.operands = operands, op.count = count;
+  return op;
+}
+
 inline qz_tensor matrix_of(const Plugin& p, void* data, int64_t rows, int64_t cols, int64_t stride, qz_dtype dtype) {
   qz_tensor t = {};
   t.data = data;

@@ -137,12 +137,8 @@ struct Bench {
       w.scales = scales.p;
       const qz_tensor operands[2] = {qz::check::matrix_of(plugin, x.p, m, s.cols, s.cols, QZ_DTYPE_BF16),
                                      qz::check::matrix_of(plugin, y.p, m, s.rows, s.rows, QZ_DTYPE_BF16)};
-      qz_op op = {};
-      op.struct_size = sizeof op;
-      op.kind = QZ_OP_GEMM;
+      qz_op op = qz::check::op_of(QZ_OP_GEMM, operands, 2);
       op.w = &w;
-      op.operands = operands;
-      op.count = 2;
       w.codes = codes.p;
       op.workspace_bytes = plugin.api.workspace(plugin.api.self, &op);
       Memory workspace(std::max<uint64_t>(op.workspace_bytes, 256));
@@ -180,12 +176,8 @@ struct Bench {
   // picks. The plan's constants are calculated: this is what replaces them.
   void splits(const Shape& s, qz_bricks& w, const qz_tensor* operands, int64_t m, const Memory& codes,
               uint64_t codes_bytes, int copies, bool ring) {
-    qz_op op = {};
-    op.struct_size = sizeof op;
-    op.kind = QZ_OP_GEMM;
+    qz_op op = qz::check::op_of(QZ_OP_GEMM, operands, 2);
     op.w = &w;
-    op.operands = operands;
-    op.count = 2;
     Request r;
     must(take_request(op, &r).empty(), "request");
     const RingCut planned =

@@ -60,10 +60,7 @@ double hessian(const Plugin& p, int64_t tokens, int64_t chunk, int64_t n) {
   Array dx(p, x), dh(p, static_cast<uint64_t>(n * n * 4));
   dh.zero();
   const qz_tensor operands[2] = {dense_of(p, dx, chunk, n, QZ_DTYPE_BF16), dense_of(p, dh, n, n, QZ_DTYPE_F32)};
-  qz_op op = {};
-  op.struct_size = sizeof op;
-  op.kind = QZ_OP_HESSIAN;
-  op.operands = operands, op.count = 2;
+  qz_op op = op_of(QZ_OP_HESSIAN, operands, 2);
   const double one = time_of(p, op), all = one * static_cast<double>(tokens) / static_cast<double>(chunk);
   char text[256];
   std::snprintf(text, sizeof text,
@@ -83,10 +80,7 @@ double cholesky(const Plugin& p, int64_t n) {
   Array da(p, a), info(p, 4);
   qz_tensor operands[2] = {dense_of(p, da, n, n, QZ_DTYPE_F32), dense_of(p, info, 1, 1, QZ_DTYPE_I32)};
   operands[1].ndim = 1;
-  qz_op op = {};
-  op.struct_size = sizeof op;
-  op.kind = QZ_OP_CHOLESKY;
-  op.operands = operands, op.count = 2;
+  qz_op op = op_of(QZ_OP_CHOLESKY, operands, 2);
   const double took = time_of(p, op, [&] { da.put(a.data()); });
   int32_t bad = -1;
   if (!info.get(&bad) || bad != 0) ++failures;
@@ -110,10 +104,7 @@ double columns(const Plugin& p, int64_t rows, int64_t cols, int64_t group) {
   qz_op_grid grid = {};
   grid.struct_size = sizeof grid;
   grid.most = 15, grid.group = group;
-  qz_op op = {};
-  op.struct_size = sizeof op;
-  op.kind = QZ_OP_GPTQ_COLUMNS;
-  op.operands = operands, op.count = 7;
+  qz_op op = op_of(QZ_OP_GPTQ_COLUMNS, operands, 7);
   op.grid = &grid;
   const double took = time_of(p, op);
   char text[256];

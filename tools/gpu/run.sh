@@ -62,12 +62,18 @@ for part in gptq request cublaslt cusolver runtime; do
   g++ -std=c++20 -O2 -fPIC -fvisibility=hidden "${flags[@]}" -isystem "$headers" -c "cuda/$part.cc" -o "$work/$part.o"
   objects+=("$work/$part.o")
 done
-g++ -std=c++20 -O2 -fPIC -fvisibility=hidden "${flags[@]}" -c cuda/backend.cc -o "$work/backend.o"
 libraries=("$cudart" -ldl -lrt -lpthread)
-g++ -shared -o "$work/libqz_cuda.so" "$work/backend.o" "${objects[@]}" "${libraries[@]}" -Wl,--version-script=cuda/libqz_cuda.map
-# The same with the wide kernel for 65 to 1024 tokens.
-g++ -std=c++20 -O2 -fPIC -fvisibility=hidden -DQZ_CUDA_WIDE "${flags[@]}" -c cuda/backend.cc -o "$work/backend_wide.o"
-g++ -shared -o "$work/libqz_cuda_wide.so" "$work/backend_wide.o" "${objects[@]}" "${libraries[@]}" -Wl,--version-script=cuda/libqz_cuda.map
+# plug_in NAME [OPTION]: the objects, and what depends on the options.
+plug_in() {
+  local part own=()
+  for part in backend product; do
+    g++ -std=c++20 -O2 -fPIC -fvisibility=hidden "${flags[@]}" "${@:2}" -c "cuda/$part.cc" -o "$work/$1_$part.o"
+    own+=("$work/$1_$part.o")
+  done
+  g++ -shared -Wl,-z,defs -o "$work/$1.so" "${own[@]}" "${objects[@]}" "${libraries[@]}" -Wl,--version-script=cuda/libqz_cuda.map
+}
+plug_in libqz_cuda
+plug_in libqz_cuda_wide -DQZ_CUDA_WIDE # the wide kernel for 65 to 1024 tokens
 g++ -std=c++20 -O3 "${flags[@]}" tests/backend/conformance.cc -ldl -o "$work/conformance"
 g++ -std=c++20 -O3 "${flags[@]}" tools/gpu/gptq_bench.cc -ldl -o "$work/gptq_bench"
 "$nvcc" -std=c++20 -O2 -gencode "arch=compute_$arch,code=sm_$arch" "${flags[@]}" tools/gpu/bench.cu "${objects[@]}" -cudart none \
