@@ -115,33 +115,34 @@ void HostOps::shared_float_pair(const void* p, int64_t i, Float type, float* a, 
   to_f32(at + width, DType(static_cast<int32_t>(type)), 1, b);
 }
 
+namespace {
+
+// of(which half) twice, rounded to the type, as one word.
+template <class Type, class F>
+uint32_t both_halves(F&& of) {
+  constexpr const Type* kType = nullptr;
+  uint32_t word = 0;
+  for (int32_t which = 0; which < 2; ++which) word |= uint32_t{rounded(of(which, kType), kType)} << 16 * which;
+  return word;
+}
+
+}  // namespace
+
 template <class Type>
 uint32_t HostOps::add2(uint32_t a, uint32_t b) const {
-  constexpr const Type* kType = nullptr;
-  uint32_t sum = 0;
-  for (int32_t which = 0; which < 2; ++which)
-    sum |= uint32_t{rounded(half_of(a, which, kType) + half_of(b, which, kType), kType)} << 16 * which;
-  return sum;
+  return both_halves<Type>([&](int32_t i, const Type* type) { return half_of(a, i, type) + half_of(b, i, type); });
 }
 template uint32_t HostOps::add2<Half>(uint32_t, uint32_t) const;
 template uint32_t HostOps::add2<Brain>(uint32_t, uint32_t) const;
 template <class Type>
 uint32_t HostOps::mul2(uint32_t a, uint32_t b) const {
-  constexpr const Type* kType = nullptr;
-  uint32_t product = 0;
-  for (int32_t which = 0; which < 2; ++which)
-    product |= uint32_t{rounded(half_of(a, which, kType) * half_of(b, which, kType), kType)} << 16 * which;
-  return product;
+  return both_halves<Type>([&](int32_t i, const Type* type) { return half_of(a, i, type) * half_of(b, i, type); });
 }
 template uint32_t HostOps::mul2<Half>(uint32_t, uint32_t) const;
 template uint32_t HostOps::mul2<Brain>(uint32_t, uint32_t) const;
 template <class Type>
 uint32_t HostOps::scale2(uint32_t a, float b) const {
-  constexpr const Type* kType = nullptr;
-  uint32_t product = 0;
-  for (int32_t which = 0; which < 2; ++which)
-    product |= uint32_t{rounded(half_of(a, which, kType) * b, kType)} << 16 * which;
-  return product;
+  return both_halves<Type>([&](int32_t i, const Type* type) { return half_of(a, i, type) * b; });
 }
 template uint32_t HostOps::scale2<Half>(uint32_t, float) const;
 template uint32_t HostOps::scale2<Brain>(uint32_t, float) const;
