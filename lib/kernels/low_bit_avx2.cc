@@ -67,6 +67,16 @@ struct Isa {
     return sum + reinterpret_cast<Words>(_mm256_madd_epi16(even, reinterpret_cast<__m256i>(low - Words{}))) +
            reinterpret_cast<Words>(_mm256_madd_epi16(odd, reinterpret_cast<__m256i>(high - Words{})));
   }
+  // Of codes of up to 4 bits a pair of products is at most 2 * 15 * 128 in magnitude, and eight of them fit 16 bits.
+  static constexpr int64_t kNarrowDots = 8;
+  static inline QZ_INLINE Words dot_narrow(Words sum, Words codes, uint32_t x) {
+    const __m256i pairs =
+        _mm256_maddubs_epi16(reinterpret_cast<__m256i>(codes), _mm256_set1_epi32(static_cast<int32_t>(x)));
+    return reinterpret_cast<Words>(_mm256_add_epi16(reinterpret_cast<__m256i>(sum), pairs));
+  }
+  static inline QZ_INLINE Words widen(Words sum) {
+    return reinterpret_cast<Words>(_mm256_madd_epi16(reinterpret_cast<__m256i>(sum), _mm256_set1_epi16(1)));
+  }
 };
 
 }  // namespace

@@ -3,11 +3,36 @@
 //   Vec, Words, kLanes                        floats and 32-bit words, kLanes each (a divisor of 16)
 //   load_words, load, store, to_f32(words as signed), fma(a, b, c), as_f32(base, type, index)
 //   dot(sum, codes, x)                        sum + the products of 4 unsigned with 4 signed bytes in each word
+// and may, for codes of up to 4 bits, define faster sums that hold kNarrowDots of them:
+//   dot_narrow(sum, codes, x), widen(sum)     the same in halves of words, and their sum in words
+#include <algorithm>
+
 #include "kernels/low_bit_kernels.h"
 #include "kernels/low_bit_unrolled.h"
 
 namespace qz {
 namespace {
+
+template <int kBits, class Isa>
+constexpr bool has_narrow_sums() {
+  return kBits <= 4 && requires { Isa::kNarrowDots; };
+}
+// Columns between two widenings of narrow sums; of others there is none.
+template <int kBits, class Isa>
+constexpr int64_t columns_at_once() {
+  if constexpr (has_narrow_sums<kBits, Isa>()) return 4 * Isa::kNarrowDots;
+  return int64_t{1} << 40;
+}
+template <int kBits, class Isa>
+inline QZ_INLINE typename Isa::Words add_dot(typename Isa::Words sum, typename Isa::Words codes, uint32_t x) {
+  if constexpr (has_narrow_sums<kBits, Isa>()) return Isa::dot_narrow(sum, codes, x);
+  return Isa::dot(sum, codes, x);
+}
+template <int kBits, class Isa>
+inline QZ_INLINE typename Isa::Words widened(typename Isa::Words sum) {
+  if constexpr (has_narrow_sums<kBits, Isa>()) return Isa::widen(sum);
+  return sum;
+}
 
 template <int kBits, int kColumns, class Isa>
 void product_bytes_of(const TileView& w, const uint32_t* x, const float* factors, const int32_t* sums, float* out) {
@@ -24,29 +49,37 @@ void product_bytes_of(const TileView& w, const uint32_t* x, const float* factors
     const uint32_t* line = w.lines + first;
     const uint32_t* xk = x;
     for (int64_t g = 0; g < w.groups; ++g) {
-      Words sum[kSets][kColumns] = {};
-      for (int64_t k = w.starts[g]; k < w.starts[g + 1]; k += kLayout.columns) {
-        __builtin_prefetch(line + 64 * kLineWords);
-        const Words lane = Isa::load_words(line);
-        unrolled<0, kWords>([&]<int kWord>() QZ_INLINE {
-          const Words codes = kBits == 8 ? lane : lane >> (kWord * kBits) & kMask;
+      Words sum[kColumns] = {};
+      const int64_t end = w.starts[g + 1];
+      for (int64_t k = w.starts[g]; k < end;) {
+        const int64_t stop = std::min(end, k + columns_at_once<kBits, Isa>());
+        Words part[kSets][kColumns] = {};
+        for (; k < stop; k += kLayout.columns) {
+          __builtin_prefetch(line + 64 * kLineWords);
+          const Words lane = Isa::load_words(line);
+          unrolled<0, kWords>([&]<int kWord>() QZ_INLINE {
+            const Words codes = kBits == 8 ? lane : lane >> (kWord * kBits) & kMask;
 #pragma GCC unroll 8
-          for (int c = 0; c < kColumns; ++c) {
-            Words& to = sum[kWord % kSets][c];
-            to = Isa::dot(to, codes, xk[kWord * kColumns + c]);
-          }
-        });
-        line += kLineWords;
-        xk += kWords * kColumns;
+            for (int c = 0; c < kColumns; ++c) {
+              Words& to = part[kWord % kSets][c];
+              to = add_dot<kBits, Isa>(to, codes, xk[kWord * kColumns + c]);
+            }
+          });
+          line += kLineWords;
+          xk += kWords * kColumns;
+        }
+#pragma GCC unroll 8
+        for (int c = 0; c < kColumns; ++c) {
+          sum[c] += widened<kBits, Isa>(part[0][c]);
+          if constexpr (kSets == 2) sum[c] += widened<kBits, Isa>(part[1][c]);
+        }
       }
       const Vec scale = Isa::as_f32(w.scales, w.scale_type, g * kTileRows + first);
       const Vec offset = w.offsets ? Isa::as_f32(w.offsets, w.offset_type, g * kTileRows + first) : Vec{};
 #pragma GCC unroll 8
       for (int c = 0; c < kColumns; ++c) {
-        Words total = sum[0][c];
-        if constexpr (kSets == 2) total += sum[1][c];
         const int32_t x_sum = sums[g * kColumns + c];
-        Vec exact = Isa::to_f32(total - base * static_cast<uint32_t>(x_sum));
+        Vec exact = Isa::to_f32(sum[c] - base * static_cast<uint32_t>(x_sum));
         if (w.offsets) exact -= offset * static_cast<float>(x_sum);
         float* to = out + c * kTileRows + first;
         Isa::store(to, Isa::fma(scale * factors[g * kColumns + c], exact, Isa::load(to)));
