@@ -72,7 +72,7 @@ GROUPS = {
     "xtx": ("XᵀX", "GFLOP/s count one triangle for every side; times are of what each computes (torch: the whole square).",
             lambda rows: products(rows, "tokens × columns")),
     "model": ("A model of 1.1 billion parameters", "Random weights in TinyLlama's shape. libqz: W4 at group 128, head W8. llama.cpp: Q4_0, head Q6_K. Decode: 32 "
-              "tokens one by one after 128; prefill: 512 at once.", speeds),
+              "tokens one by one after 128; prefill: 512 at once. libqz's inputs of layers are exact, or rounded as said; llama.cpp's are 8 bits.", speeds),
 }
 
 

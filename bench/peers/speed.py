@@ -1,8 +1,10 @@
 """Tokens per second of a whole model at 4 bits: libqz's session beside llama.cpp, both at what they do best with the same weights.
 
-libqz: W4 at group 128, the head W8 at group 128. llama.cpp: Q4_0 as libqz writes it, the head Q6_K by llama-quantize's own function.
+libqz: W4 at group 128, the head W8 at group 128, with each kind of products. llama.cpp: Q4_0 as libqz writes it, the head Q6_K by
+llama-quantize's own function; it rounds inputs to 8 bits, a scale for 32 of them.
 """
 import ctypes
+import itertools
 import pathlib
 import statistics
 import subprocess
@@ -16,6 +18,7 @@ import qz
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORK = ROOT / "build/peers"
+PRODUCTS = ("exact", "bf16", "int8")
 SHAPE = "tinyllama-1.1b"
 BEFORE, DECODED, PROMPT = 128, 32, 512  # tokens in the cache before those that are timed one by one, these, a prompt
 
@@ -61,9 +64,10 @@ class Ours:
         self._session = qz.Session(self.model, BEFORE + PROMPT)
         self.name = "libqz"
 
-    def run(self, ids, before, whole):
+    def run(self, ids, before, whole, products):
         """Seconds of ids[before:]."""
         self._session.reset()
+        self._session.products = products
         if before:
             self._session.feed(ids[:before])
         start = time.perf_counter()
@@ -101,20 +105,21 @@ def measure(args, floors, note):
     ids = np.random.default_rng(0).integers(3, ours.model.info.vocab, BEFORE + PROMPT).astype(np.int32)
     print(f"\n{SHAPE}, tokens per second: libqz {bytes_of(directory) / 1e6:.0f} MB, llama.cpp {bytes_of(file) / 1e6:.0f} MB with {' '.join(usable)}")
     found = []
-    cases = [("decode", DECODED, ids[:BEFORE + DECODED], BEFORE, False), ("prefill", PROMPT, ids[:PROMPT], 0, True)]
-    for what, tokens, part, before, whole in cases:
-        ours.run(part, before, whole)
+    parts = [("decode", DECODED, ids[:BEFORE + DECODED], BEFORE, False), ("prefill", PROMPT, ids[:PROMPT], 0, True)]
+    for products, (what, tokens, part, before, whole) in itertools.product(PRODUCTS, parts):
+        ours.run(part, before, whole, products)
         theirs.run(part, before, whole)
         alike = np.corrcoef(ours.logits, theirs.logits_of(ours.logits.size))[0, 1]
         read = floors.again()
         pairs = []
         for _ in range(7):
-            pairs.append((ours.run(part, before, whole), theirs.run(part, before, whole)))
+            pairs.append((ours.run(part, before, whole, products), theirs.run(part, before, whole)))
             time.sleep(0.02)
         mine, peer = (statistics.median(p[i] for p in pairs) / tokens for i in (0, 1))
         ratio = statistics.median(b / a for a, b in pairs)
         floor = bytes_of(directory) / read if not whole else float("nan")
-        print(f"{what:8} libqz {1 / mine:8.1f}, {theirs.name} {1 / peer:8.1f}, ratio {ratio:.2f}; logits correlate at {alike:.4f}"
+        what = what if products == "exact" else f"{what}, {products}"
+        print(f"{what:13} libqz {1 / mine:8.1f}, {theirs.name} {1 / peer:8.1f}, ratio {ratio:.2f}; logits correlate at {alike:.4f}"
               + (f"; {100 * floor / mine:.0f} % of memory at {read / 1e9:.1f} GB/s" if not whole else ""), flush=True)
         found.append({"shape": what, "m": tokens, "tokens_s": 1 / mine, "read": read, "correlation": float(alike), "bytes": bytes_of(directory),
                       "peers": {theirs.name: {"tokens_s": 1 / peer, "ratio": ratio, "bytes": bytes_of(file)}}})

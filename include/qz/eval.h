@@ -7,12 +7,22 @@
 extern "C" {
 #endif
 
+/* What layers of the model multiply. Sums are float32 always, and inputs that a layer's own scheme rounds (W8A8, LLM.int8()) are rounded
+ * so in any case. Coarser kinds are for speed and are never chosen for the caller. */
+typedef int32_t qz_products;
+enum {
+  QZ_PRODUCTS_EXACT = 0, /* inputs as they are, in float32 */
+  QZ_PRODUCTS_BF16 = 1,  /* inputs (and dense weights) rounded to bfloat16 where this CPU multiplies that faster, else as EXACT */
+  QZ_PRODUCTS_INT8 = 2   /* inputs rounded to 8 bits, a scale for each token and group of weights, where weights are integers of 2, 4 or
+                            8 bits; elsewhere as BF16 */
+};
+
 typedef struct qz_eval_options {
   uint32_t struct_size;
-  int32_t window; /* tokens; 0 = min(max_seq, 2048, the longest sequence) */
-  int32_t stride; /* 0 = window: no overlap, the remainder dropped, every token but a window's first scored;
-                     smaller: sliding windows, only tokens new to a window are scored */
-  int32_t reserved;
+  int32_t window;          /* tokens; 0 = min(max_seq, 2048, the longest sequence) */
+  int32_t stride;          /* 0 = window: no overlap, the remainder dropped, every token but a window's first scored;
+                              smaller: sliding windows, only tokens new to a window are scored */
+  qz_products products;    /* of the model; the reference's are always exact */
   qz_progress_fn progress; /* may be NULL */
   void *user;
 } qz_eval_options;
@@ -50,6 +60,8 @@ QZ_API qz_status qz_eval_perplexity(const qz_model *model, const qz_model *refer
 
 /* A session owns one KV cache of max_seq positions (0 = the model's) and all blocks in memory. */
 QZ_API qz_status qz_session_create(const qz_model *model, int64_t max_seq, qz_session **out);
+/* From now on layers multiply so; a new session's are exact. What the cache holds stays. */
+QZ_API qz_status qz_session_set_products(qz_session *session, qz_products products);
 /* Feeds n tokens. logits: F32 [n, vocab] or [1, vocab] (the last token's). NULL: none wanted. An encoder reads a whole text in one
  * call, then wants a reset; a classifier's logits are [1, outputs] of qz_model_info. Token types, where a model has them, are all 0. */
 QZ_API qz_status qz_session_logits(qz_session *session, const int32_t *ids, size_t n, const qz_tensor *logits);

@@ -31,8 +31,8 @@ QZ_API qz_status qz_packed_to_device(const qz_context *ctx, const qz_packed *p, 
 
 typedef struct qz_gemm_options {
   uint32_t struct_size;
-  int32_t allow_int8_activations; /* 1: x is rounded to 8 bits, a scale a row, where w holds integers of 2, 4 or 8 bits and x is
-                                     finite; 0: x is used in its own type */
+  int32_t allow_int8_activations; /* 1: x is rounded to 8 bits, a scale for each row and group of w (for each row, if w has a
+                                     g_idx), where w holds integers of 2, 4 or 8 bits and x is finite; 0: x is used in its own type */
   void *stream;                   /* of the GPU that w is on, a cudaStream_t; NULL = its default one. On the CPU NULL */
   const qz_tensor *bias;          /* [rows] F32, F16 or BF16; NULL = none. On a GPU F32 */
   /* Of a GPU: memory there of at least qz_gemm_workspace() bytes, 256-byte aligned, zero-filled before its first use and then left

@@ -25,6 +25,15 @@ class Busy {
   bool mine_;
 };
 
+Result<Products> products_from(int32_t value) {
+  if (value < QZ_PRODUCTS_EXACT || value > QZ_PRODUCTS_INT8)
+    return error(Code::kInvalidArgument, "products is %d, expected a qz_products", value);
+  return static_cast<Products>(value);
+}
+static_assert(static_cast<int32_t>(Products::kExact) == QZ_PRODUCTS_EXACT);
+static_assert(static_cast<int32_t>(Products::kFast) == QZ_PRODUCTS_BF16);
+static_assert(static_cast<int32_t>(Products::kBytes) == QZ_PRODUCTS_INT8);
+
 // One step of `count` tokens into `logits`, which may be null. step(all, out) makes the logits of all tokens or of the
 // last.
 Status step_into(const Session& session, int64_t count, const qz_tensor* logits,
@@ -63,14 +72,15 @@ qz_status qz_eval_perplexity(const qz_model* model, const qz_model* reference, c
     QZ_TRY(qz::require(out, "out"));
     qz_eval_options o;
     QZ_TRY(qz::copy_options(opts, "qz_eval_options", &o));
-    QZ_TRY(qz::check_reserved(o.reserved, "qz_eval_options"));
+    QZ_ASSIGN(const qz::Products products, qz::products_from(o.products));
     qz::EvalOptions options;
     options.window = o.window;
     options.stride = o.stride;
     qz::Progress progress = qz::make_progress(o.progress, o.user);
-    QZ_ASSIGN(const qz::EvalResult r,
-              qz::evaluate_perplexity(*model->model, reference ? reference->model.get() : nullptr, text->tokens,
-                                      options, &progress));
+    const qz::ModelPtr judged =
+        qz::Model::with_context(*model->model, qz::with_products(model->model->context_ptr(), products));
+    QZ_ASSIGN(const qz::EvalResult r, qz::evaluate_perplexity(*judged, reference ? reference->model.get() : nullptr,
+                                                              text->tokens, options, &progress));
     qz_eval e = {};
     e.struct_size = sizeof e;
     e.perplexity = r.perplexity;
@@ -95,6 +105,17 @@ qz_status qz_session_create(const qz_model* model, int64_t max_seq, qz_session**
     auto handle = std::make_unique<qz_session>();
     handle->session = std::move(session);
     *out = handle.release();
+    return {};
+  });
+}
+
+qz_status qz_session_set_products(qz_session* session, qz_products products) {
+  return qz::guard("qz_session_set_products", [&]() -> Status {
+    QZ_TRY(qz::require(session, "session"));
+    const qz::Busy busy(session);
+    QZ_TRY(busy.check());
+    QZ_ASSIGN(const qz::Products kind, qz::products_from(products));
+    session->session->set_products(kind);
     return {};
   });
 }

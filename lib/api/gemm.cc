@@ -94,7 +94,7 @@ void round_rows(const Matrix& from, RowMajor* to) {
              static_cast<uint8_t*>(to->data) + r * to->stride * bytes_of(to->dtype));
 }
 
-// From the codes as kernels read them. With allow_int8 x is rounded to 8 bits, a factor a row, where integers can be
+// From the codes as kernels read them. With allow_int8 x is rounded to 8 bits where integers can be
 // multiplied: not by tables, 3 bits, or numbers that are not finite.
 Status tiled(const qz_packed& w, const RowMajor& x, const float* bias, bool allow_int8, const RowMajor& y) {
   QZ_TRY(tile_once(w));
@@ -102,8 +102,7 @@ Status tiled(const qz_packed& w, const RowMajor& x, const float* bias, bool allo
   if (allow_int8 && w.matrix.scheme.code == CodeKind::kInt && takes_bytes(*w.tiles)) {
     QZ_ASSIGN(const Matrix in, as_floats(*w.context, x));
     if (all_finite(in.data(), in.rows() * in.cols()))
-      return integer_product(*w.context, {CodeKind::kInt, Activations::kToken, 0}, *w.tiles, in.view(), bias, false,
-                             out);
+      return rounded_product(*w.context, *w.tiles, in.view(), bias, false, out);
   }
   return low_bit_product(*w.context, *w.tiles, {x.data, x.dtype, x.rows, x.cols, x.stride}, bias, false, out);
 }

@@ -15,9 +15,10 @@ namespace qz {
 
 enum class LogLevel : int32_t { kError = 1, kWarn = 2, kInfo = 3, kDebug = 4 };
 
-// How dense products treat their factors; sums are float32 always. kExact: as they are. kFast: they may be rounded to
-// bfloat16 where this CPU multiplies those faster.
-enum class Products : int32_t { kExact, kFast };
+// How products treat their factors; sums are float32 always. kExact: as they are. kFast: inputs and dense weights may
+// be rounded to bfloat16 where this CPU multiplies those faster. kBytes: inputs of integer weights to 8 bits, the rest
+// as kFast.
+enum class Products : int32_t { kExact, kFast, kBytes };
 
 struct Context {
   std::shared_ptr<Pool> pool;

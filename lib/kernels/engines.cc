@@ -104,10 +104,10 @@ const Engine& engine() {
 
 const PanelKernels& panels(Products products) {
   const Engine& e = engine();
-  return products == Products::kFast && e.fast ? *e.fast : *e.gemm;
+  return products != Products::kExact && e.fast ? *e.fast : *e.gemm;
 }
 
-const BlockKernels* blocks(Products products) { return products == Products::kFast ? engine().blocks : nullptr; }
+const BlockKernels* blocks(Products products) { return products != Products::kExact ? engine().blocks : nullptr; }
 
 std::string engine_choice() {
   const Engine& current = engine();

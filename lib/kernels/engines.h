@@ -77,7 +77,7 @@ struct Engine {
 
 const Engine* engines(int* count);  // best first; "ref" is always the last and always available
 const Engine& engine();             // the one in use
-// The panels of the engine in use: for kFast products bfloat16 where this CPU has it.
+// The panels of the engine in use: for products that need not be exact bfloat16 where this CPU has it.
 const PanelKernels& panels(Products products);
 // Null: such products go through the panels.
 const BlockKernels* blocks(Products products);

@@ -52,7 +52,7 @@ Form float_form(const TiledWeights& w, const Rows& x) {
 }
 
 Form pair_form(const TiledWeights& w, const Rows& x) {
-  const int64_t parts = parts_of(x.dtype), half = w.places() / 2;
+  const int64_t parts = parts_of(x), half = w.places() / 2;
   const LowBitPairKernels& kernels = *engine().low_bit_pairs;
   return {parts, parts * (half + groups_with_sums(w)),
           [&w, x, parts, half](int64_t first, int64_t count, float* row, float* words) {
@@ -182,14 +182,16 @@ TileView TiledWeights::tile(int64_t index) const {
 Status low_bit_product(const Context& context, const TiledWeights& w, const Rows& x, const float* bias, bool accumulate,
                        const MutableRows& y, Progress* progress) {
   assert(x.cols == w.cols && y.stride >= w.rows);
-  const bool pairs =
-      engine().low_bit_pairs && w.bits <= 4 && w.linear && (x.dtype != DType::kF32 || x.rows <= kMostRowsInParts);
+  const bool round = x.rounded || (context.products != Products::kExact && x.dtype != DType::kBF16);
+  const bool pairs = engine().low_bit_pairs && w.bits <= 4 && w.linear &&
+                     (round || x.dtype != DType::kF32 || x.rows <= kMostRowsInParts);
   const LowBitBlockKernels* const of_blocks = engine().low_bit_blocks;
   const bool blocks = of_blocks && x.rows >= of_blocks->least_rows;
   for (int64_t i = 0; i < x.rows; i += kRowsAtOnce) {
     Rows some = x;
     some.data = static_cast<const uint8_t*>(x.data) + i * x.stride * (dtype_bits(x.dtype) / 8);
     some.rows = std::min(kRowsAtOnce, x.rows - i);
+    some.rounded = round && (blocks || pairs);
     if (blocks) {
       QZ_TRY(product_by_blocks(context, w, some, bias, accumulate, from_row(y, i), progress));
       continue;

@@ -37,6 +37,7 @@ struct Rows {
   const void* data = nullptr;
   DType dtype = DType::kF32;
   int64_t rows = 0, cols = 0, stride = 0;
+  bool rounded = false;  // the numbers meant are these, each rounded to BF16
 };
 struct MutableRows {
   void* data = nullptr;
@@ -47,6 +48,7 @@ struct MutableRows {
 // y[m][n] = sum_k x[m][k] w[n][k] + bias[n], rounded once to y's type; accumulate: y += instead of =. bias may be null.
 // x is used as it is, whatever its type: where the kernels multiply bfloat16, an F16 is the sum of two of them and an
 // F32 that of three (a part below 2^-126 counts as zero). The entries of a table that is not linear are three, too.
+// Where the context's products need not be exact and the kernels multiply bfloat16, x is rounded to it instead.
 Status low_bit_product(const Context& context, const TiledWeights& w, const Rows& x, const float* bias, bool accumulate,
                        const MutableRows& y, Progress* progress = nullptr);
 

@@ -155,7 +155,7 @@ Status no_row() { return error(Code::kOutOfMemory, "no memory for a row of input
 
 Status product_by_blocks(const Context& context, const TiledWeights& w, const Rows& x, const float* bias,
                          bool accumulate, const MutableRows& y, Progress* progress) {
-  const int64_t places = w.places(), parts = parts_of(x.dtype);
+  const int64_t places = w.places(), parts = parts_of(x);
   Layout layout{x.rows, steps_of(w, kPairPlaces),        parts, !w.offsets.empty(), false,
                 {},     engine().low_bit_blocks->product};
   layout.make = [&](int64_t i, uint8_t* tiles, int64_t stride, void* sums, float*, int64_t columns) -> Status {

@@ -29,6 +29,19 @@ int32_t sum_of(const int8_t* x, int64_t n) {
   return sum;
 }
 
+// To nearest, ties to even; a NaN stays one.
+QZ_SIMD_CLONES
+void round_to_bf16(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + i, 4);
+    const bool nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
+    bits = nan ? bits | 0x00400000u : bits + 0x7FFFu + (bits >> 16 & 1u);
+    bits &= 0xFFFF0000u;
+    std::memcpy(x + i, &bits, 4);
+  }
+}
+
 // Sixteen bytes at a time in another order.
 QZ_SIMD_CLONES
 void shuffle_bytes(const int8_t* x, int64_t n, const int8_t order[16], int8_t* out) {
@@ -73,11 +86,12 @@ void sums_of_groups(const TiledWeights& w, const float* row, int64_t columns, fl
 void row_by_places(const TiledWeights& w, const Rows& x, int64_t i, float* out) {
   const auto size = static_cast<int64_t>(dtype_bits(x.dtype) / 8);
   const auto* from = static_cast<const uint8_t*>(x.data) + i * x.stride * size;
-  if (w.order.empty()) return to_f32(from, x.dtype, static_cast<size_t>(x.cols), out);
+  if (w.order.empty()) to_f32(from, x.dtype, static_cast<size_t>(x.cols), out);
   for (size_t p = 0; p < w.order.size(); ++p) {
     out[p] = 0;
     if (w.order[p] >= 0) to_f32(from + w.order[p] * size, x.dtype, 1, out + p);
   }
+  if (x.rounded) round_to_bf16(out, w.order.empty() ? x.cols : w.places());
 }
 
 void make_columns(const TiledWeights& w, const Rows& x, int64_t first, int64_t count, float* row, float* columns,
@@ -92,7 +106,7 @@ void make_columns(const TiledWeights& w, const Rows& x, int64_t first, int64_t c
 
 void make_pair_columns(const TiledWeights& w, const Rows& x, int64_t first, int64_t count, float* row,
                        uint32_t* columns, float* sums) {
-  const int64_t places = w.places(), parts = parts_of(x.dtype), all = count * parts;
+  const int64_t places = w.places(), parts = parts_of(x), all = count * parts;
   auto* part = reinterpret_cast<uint16_t*>(row + places);
   for (int64_t i = 0; i < count; ++i) {
     row_by_places(w, x, first + i, row);

@@ -7,13 +7,15 @@
 
 namespace qz {
 
-// How many bfloat16 numbers have a number of this type as their sum.
-constexpr int64_t parts_of(DType dtype) { return dtype == DType::kF32 ? 3 : dtype == DType::kF16 ? 2 : 1; }
+// How many bfloat16 numbers have a number of x as their sum.
+inline int64_t parts_of(const Rows& x) {
+  return x.rounded || x.dtype == DType::kBF16 ? 1 : x.dtype == DType::kF16 ? 2 : 3;
+}
 
 // Rows [first, first + count) of x, in float32: columns[place][count], sums[group][count]. row: room for places floats.
 void make_columns(const TiledWeights& w, const Rows& x, int64_t first, int64_t count, float* row, float* columns,
                   float* sums);
-// The same in bfloat16, every row as parts_of(x.dtype) columns, the largest part first: columns[place / 2][count *
+// The same in bfloat16, every row as parts_of(x) columns, the largest part first: columns[place / 2][count *
 // parts]. row: room for 2 * places floats.
 void make_pair_columns(const TiledWeights& w, const Rows& x, int64_t first, int64_t count, float* row,
                        uint32_t* columns, float* sums);

@@ -65,6 +65,8 @@ Status Linear::apply_strided(const Context& context, MatrixView x, bool accumula
     const MutableRows out{y, DType::kF32, stride};
     if (inputs_.activations != Activations::kNone)
       return integer_product(context, inputs_, *tiles_, x, b, accumulate, out, progress);
+    if (context.products == Products::kBytes && takes_bytes(*tiles_))
+      return rounded_product(context, *tiles_, x, b, accumulate, out, progress);
     return low_bit_product(context, *tiles_, {x.data, DType::kF32, x.rows, x.cols, x.stride}, b, accumulate, out,
                            progress);
   }

@@ -38,6 +38,10 @@ Result<std::unique_ptr<Session>> Session::create(ModelPtr model, int64_t max_seq
   return session;
 }
 
+void Session::set_products(Products products) {
+  model_ = Model::with_context(*model_, with_products(model_->context_ptr(), products));
+}
+
 // Tables are made for twice what is needed, so that token by token makes few. Dynamic scaling depends on the length
 // itself beyond the original one: there the table is made anew for each length, and keys in the cache keep the angles
 // they got, as in transformers.

@@ -18,6 +18,8 @@ class Session {
   int64_t max_seq() const { return max_seq_; }
   int64_t batch() const { return batch_; }
   const Model& model() const { return *model_; }
+  // How layers multiply from now on; at first as the model's context says.
+  void set_products(Products products);
   void reset() { position_ = 0; }
   // Feeds n new tokens to each sequence (ids[batch][n]); logits[batch][n][outputs] if all, else [batch][1][outputs] of
   // the last, or null; a classifier's are always [batch][1][labels]. kInvalidArgument when they do not fit max_seq or

@@ -54,6 +54,14 @@ void codes_of(const float* x, int64_t n, float factor, int8_t* out) {
   }
 }
 
+// In parts of `half_range` of the largest magnitude; returns the factor. Of zeros or what is not finite the codes stay.
+float round_together(const float* x, int64_t n, float half_range, int8_t* codes) {
+  if (!all_finite(x, n)) return std::numeric_limits<float>::quiet_NaN();
+  const float factor = largest_magnitude(x, n) / half_range;
+  if (factor > 0) codes_of(x, n, factor, codes);
+  return factor;
+}
+
 // Columns with a magnitude that reaches the threshold; whether there are any.
 bool mark_outliers(MatrixView x, float threshold, std::vector<uint8_t>* apart) {
   bool any = false;
@@ -115,24 +123,25 @@ Status input_codes(const Context& context, const InputRule& rule, MatrixView x, 
   }
   const auto round_row = [&](int64_t t) {
     const float* row = x.row(t);
-    const bool together = in.rest.empty();
-    float most = 0, zero = 0;  // zero: NaN after a number that is not finite
-    if (together) {
-      most = largest_magnitude(row, x.cols);
-      zero = all_finite(row, x.cols) ? 0 : std::numeric_limits<float>::quiet_NaN();
+    int8_t* codes = in.codes.data() + t * x.cols;
+    float& factor = in.factors[static_cast<size_t>(t)];
+    if (rule.activations == Activations::kTensor) {
+      factor = all_finite(row, x.cols) ? rule.input_scale : std::numeric_limits<float>::quiet_NaN();
+      if (factor > 0) codes_of(row, x.cols, factor, codes);
+      return;
     }
-    for (int64_t c = 0; c < x.cols && !together; ++c) {
+    if (in.rest.empty()) {
+      factor = round_together(row, x.cols, outliers ? 127 : kHalfRange, codes);
+      return;
+    }
+    float most = 0, zero = 0;  // zero: NaN after a number that is not finite
+    for (int64_t c = 0; c < x.cols; ++c) {
       if (apart[static_cast<size_t>(c)]) continue;
       most = std::max(most, std::fabs(row[c]));
       zero += row[c] * 0.0f;
     }
-    const float scale =
-        rule.activations == Activations::kTensor ? rule.input_scale : most / (outliers ? 127 : kHalfRange);
-    const float factor = scale + zero;
-    in.factors[static_cast<size_t>(t)] = factor;
-    int8_t* codes = in.codes.data() + t * x.cols;
-    if (together && factor > 0) codes_of(row, x.cols, factor, codes);
-    for (int64_t c = 0; c < x.cols && !together; ++c) {
+    factor = most / 127 + zero;
+    for (int64_t c = 0; c < x.cols; ++c) {
       if (apart[static_cast<size_t>(c)]) {
         in.rest.row(t)[c] = row[c];
       } else if (factor > 0) {
@@ -140,10 +149,22 @@ Status input_codes(const Context& context, const InputRule& rule, MatrixView x, 
       }
     }
   };
-  if (x.rows == 1) {  // not worth waking the other threads
-    round_row(0);
-    return {};
-  }
+  return for_each_row(context, x.rows, round_row, 16);
+}
+
+Status input_codes_of_runs(const Context& context, const std::vector<int32_t>& starts, MatrixView x, InputCodes* out) {
+  const int64_t runs = static_cast<int64_t>(starts.size()) - 1;
+  InputCodes& in = *out;
+  in.factors_of_row = runs;
+  in.codes.assign(static_cast<size_t>(x.rows * x.cols), 0);
+  in.factors.assign(static_cast<size_t>(x.rows * runs), 0);
+  const auto round_row = [&](int64_t t) {
+    for (int64_t g = 0; g < runs; ++g) {
+      const int64_t begin = starts[static_cast<size_t>(g)], count = starts[static_cast<size_t>(g + 1)] - begin;
+      in.factors[static_cast<size_t>(t * runs + g)] =
+          round_together(x.row(t) + begin, count, kHalfRange, in.codes.data() + t * x.cols + begin);
+    }
+  };
   return for_each_row(context, x.rows, round_row, 16);
 }
 

@@ -27,11 +27,15 @@ inline InputRule input_rule(const QMatrix& q) { return {q.scheme.code, q.scheme.
 // + rest[t][c]. rest is empty where nothing is left: only LLM.int8()'s outlier columns are.
 struct InputCodes {
   std::vector<int8_t> codes;   // [tokens][cols]
-  std::vector<float> factors;  // [tokens]
+  std::vector<float> factors;  // [tokens][factors_of_row]
+  int64_t factors_of_row = 1;
   Matrix rest;
 };
 // Not of FP8. Integers of Activations::kNone are rounded as those of kToken are. A token with a number that is not
 // finite has the factor NaN; an infinity that is an outlier stays one.
 Status input_codes(const Context& context, const InputRule& rule, MatrixView x, InputCodes* out);
+// With a factor for each run of columns [starts[g], starts[g + 1]) of each token, which follow each other from 0 to
+// x.cols; a run with a number that is not finite has the factor NaN.
+Status input_codes_of_runs(const Context& context, const std::vector<int32_t>& starts, MatrixView x, InputCodes* out);
 
 }  // namespace qz

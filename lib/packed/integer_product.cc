@@ -1,6 +1,13 @@
 #include "packed/integer_product.h"
 
 namespace qz {
+namespace {
+
+ByteRows byte_rows(const InputCodes& in, MatrixView x) {
+  return {in.codes.data(), in.factors.data(), x.rows, x.cols, in.factors_of_row};
+}
+
+}  // namespace
 
 bool takes_integers(const QMatrix& q, const TiledWeights& tiles) {
   const CodeKind code = q.scheme.code;
@@ -12,11 +19,21 @@ Status integer_product(const Context& context, const InputRule& rule, const Tile
                        const float* bias, bool accumulate, const MutableRows& y, Progress* progress) {
   InputCodes in;
   QZ_TRY(input_codes(context, rule, x, &in));
-  QZ_TRY(low_bit_product_bytes(context, w, {in.codes.data(), in.factors.data(), x.rows, x.cols, 1}, bias, accumulate, y,
-                               progress));
+  QZ_TRY(low_bit_product_bytes(context, w, byte_rows(in, x), bias, accumulate, y, progress));
   if (in.rest.empty()) return {};
   return low_bit_product(context, w, {in.rest.data(), DType::kF32, x.rows, x.cols, in.rest.cols()}, nullptr, true, y,
                          progress);
+}
+
+Status rounded_product(const Context& context, const TiledWeights& w, MatrixView x, const float* bias, bool accumulate,
+                       const MutableRows& y, Progress* progress) {
+  InputCodes in;
+  if (w.order.empty() && w.places() == w.cols) {
+    QZ_TRY(input_codes_of_runs(context, w.starts, x, &in));
+  } else {
+    QZ_TRY(input_codes(context, {CodeKind::kInt, Activations::kToken, 0}, x, &in));
+  }
+  return low_bit_product_bytes(context, w, byte_rows(in, x), bias, accumulate, y, progress);
 }
 
 }  // namespace qz

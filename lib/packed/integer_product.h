@@ -14,4 +14,9 @@ bool takes_integers(const QMatrix& q, const TiledWeights& tiles);
 Status integer_product(const Context& context, const InputRule& rule, const TiledWeights& w, MatrixView x,
                        const float* bias, bool accumulate, const MutableRows& y, Progress* progress = nullptr);
 
+// The same where the scheme leaves x as it is and the caller wants it in 8 bits: with a scale for each token and group
+// of w, or for each token where the columns of a group do not lie together.
+Status rounded_product(const Context& context, const TiledWeights& w, MatrixView x, const float* bias, bool accumulate,
+                       const MutableRows& y, Progress* progress = nullptr);
+
 }  // namespace qz

@@ -56,15 +56,16 @@ static void perplexity(const qz_context* context, const qz_model* model) {
   o.stride = 65;
   FAILS(qz_eval_perplexity(model, NULL, text, &o, &a), QZ_STATUS_INVALID_ARGUMENT);
   o.stride = 0;
-  o.reserved = 1;
+  o.products = QZ_PRODUCTS_INT8 + 1;
   FAILS(qz_eval_perplexity(model, NULL, text, &o, &a), QZ_STATUS_INVALID_ARGUMENT);
+  SAYS("products is 3");
   CHECK(qz_calib_create(context, &empty) == QZ_STATUS_OK);
   FAILS(qz_eval_perplexity(model, NULL, empty, NULL, &a), QZ_STATUS_INVALID_ARGUMENT);
   FAILS(qz_eval_perplexity(NULL, NULL, text, NULL, &a), QZ_STATUS_INVALID_ARGUMENT);
   FAILS(qz_eval_perplexity(model, NULL, NULL, NULL, &a), QZ_STATUS_INVALID_ARGUMENT);
   FAILS(qz_eval_perplexity(model, NULL, text, NULL, NULL), QZ_STATUS_INVALID_ARGUMENT);
   a.struct_size = 0;
-  o.reserved = 0;
+  o.products = 0;
   FAILS(qz_eval_perplexity(model, NULL, text, &o, &a), QZ_STATUS_INVALID_ARGUMENT);
   qz_model_free(rounded);
   qz_calib_free(empty);
@@ -115,6 +116,37 @@ static void logits(const qz_model* model) {
   FAILS(qz_session_create(model, -1, &session), QZ_STATUS_INVALID_ARGUMENT);
   CHECK(session == NULL);
   qz_session_free(NULL);
+}
+
+/* Inputs rounded to 8 bits move the logits, and are exact again when that is asked for. */
+static void products(const qz_model* model) {
+  static float exact[2048], rounded[2048];
+  const int32_t ids[3] = {1, 5, 900};
+  qz_tensor t = tensor_2d(exact, 1, 2048, QZ_DTYPE_F32);
+  qz_model* small = NULL;
+  qz_session* session = NULL;
+  double difference = 0, size = 0;
+  int i;
+  CHECK(qz_rtn_run(model, NULL, NULL, &small) == QZ_STATUS_OK);
+  CHECK(qz_session_create(small, 8, &session) == QZ_STATUS_OK);
+  CHECK(qz_session_logits(session, ids, 3, &t) == QZ_STATUS_OK);
+  CHECK(qz_session_reset(session) == QZ_STATUS_OK);
+  CHECK(qz_session_set_products(session, QZ_PRODUCTS_INT8) == QZ_STATUS_OK);
+  t.data = rounded;
+  CHECK(qz_session_logits(session, ids, 3, &t) == QZ_STATUS_OK);
+  for (i = 0; i < 2048; ++i) {
+    difference += (rounded[i] - exact[i]) * (rounded[i] - exact[i]);
+    size += exact[i] * exact[i];
+  }
+  CHECK(difference > 0 && difference < 0.001 * size);
+  CHECK(qz_session_reset(session) == QZ_STATUS_OK);
+  CHECK(qz_session_set_products(session, QZ_PRODUCTS_EXACT) == QZ_STATUS_OK);
+  CHECK(qz_session_logits(session, ids, 3, &t) == QZ_STATUS_OK);
+  CHECK(memcmp(rounded, exact, sizeof exact) == 0);
+  FAILS(qz_session_set_products(session, -1), QZ_STATUS_INVALID_ARGUMENT);
+  FAILS(qz_session_set_products(NULL, QZ_PRODUCTS_BF16), QZ_STATUS_INVALID_ARGUMENT);
+  qz_session_free(session);
+  qz_model_free(small);
 }
 
 /* Embeddings that transformers made of a text with a picture, and the logits that it gives for them. */
@@ -252,6 +284,7 @@ int main(void) {
   qz_model* model = open_model(context, MODEL);
   perplexity(context, model);
   logits(model);
+  products(model);
   embeddings(context);
   generation(model);
   qz_model_free(model);

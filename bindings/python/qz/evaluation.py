@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from . import names
 from ._call import string, struct
 from ._library import ffi, lib
 from .calibration import Calibration
@@ -28,17 +29,18 @@ class Evaluation:
 
 
 def perplexity(model: Model, text: Calibration, reference: Optional[Model] = None, *, window: int = 0, stride: int = 0,
-               progress: Optional[ProgressFunction] = None) -> Evaluation:
+               products: str = "exact", progress: Optional[ProgressFunction] = None) -> Evaluation:
     """Perplexity of a model on a text, and its divergence from a reference with the same vocabulary.
 
     text: one sequence is cut into windows; several are windowed one by one. window: tokens, 0 = min(max_seq, 2048). stride: 0 =
     window, no overlap, remainder dropped, every token but a window's first scored; smaller: sliding windows, only tokens that are
-    new to a window are scored. InvalidArgument if the text does not fill a window.
+    new to a window are scored. products: how the model multiplies, as of Session; the reference is exact. InvalidArgument if the text does not fill a window.
     """
     out = struct("qz_eval")
+    kind = names.number(names.PRODUCTS, products, "products")
 
     def call(callback: Any) -> int:
-        options = struct("qz_eval_options", window=window, stride=stride, progress=callback)
+        options = struct("qz_eval_options", window=window, stride=stride, products=kind, progress=callback)
         return lib.qz_eval_perplexity(model._pointer, reference._pointer if reference is not None else ffi.NULL, text._pointer, options,
                                       out)
 

@@ -17,6 +17,7 @@ CODES = {"int": lib.QZ_CODE_INT, "nf4": lib.QZ_CODE_NF4, "fp4": lib.QZ_CODE_FP4,
          "llm-int8": lib.QZ_CODE_LLM_INT8, **BLOCKS}
 GROUPINGS = {"row": lib.QZ_GROUPING_ROW, "flat": lib.QZ_GROUPING_FLAT, "strided": lib.QZ_GROUPING_STRIDED, "tile": lib.QZ_GROUPING_TILE}
 ACTIVATIONS = {"token": lib.QZ_ACTIVATIONS_TOKEN, "tensor": lib.QZ_ACTIVATIONS_TENSOR, "outliers": lib.QZ_ACTIVATIONS_OUTLIERS}
+PRODUCTS = {"exact": lib.QZ_PRODUCTS_EXACT, "bf16": lib.QZ_PRODUCTS_BF16, "int8": lib.QZ_PRODUCTS_INT8}
 ORDERS = {"none": lib.QZ_ORDER_NONE, "static": lib.QZ_ORDER_STATIC, "g_idx": lib.QZ_ORDER_GIDX}
 DTYPES = {"f32": lib.QZ_DTYPE_F32, "f16": lib.QZ_DTYPE_F16, "bf16": lib.QZ_DTYPE_BF16, "i64": lib.QZ_DTYPE_I64,
           "i32": lib.QZ_DTYPE_I32, "i16": lib.QZ_DTYPE_I16, "i8": lib.QZ_DTYPE_I8, "u8": lib.QZ_DTYPE_U8, "bool": lib.QZ_DTYPE_BOOL}

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
-from . import defaults
+from . import defaults, names
 from ._call import check, struct
 from ._handle import Handle
 from ._interrupt import Interrupt
@@ -14,16 +14,31 @@ from .tensor import Tensor, as_tensor, c_tensor, c_tokens, token_array
 
 
 class Session(Handle):
-    """All blocks of a model in memory and a KV cache of max_seq positions (0 = the model's). For one thread at a time."""
+    """All blocks of a model in memory and a KV cache of max_seq positions (0 = the model's). For one thread at a time.
+
+    products: "exact", inputs of layers as they are, in float32; "bf16", rounded to bfloat16 where this CPU multiplies that faster;
+    "int8", rounded to 8 bits, a scale for each token and group, where weights are integers of 2, 4 or 8 bits."""
 
     _kind = "qz_session"
 
-    def __init__(self, model: Model, max_seq: int = 0) -> None:
+    def __init__(self, model: Model, max_seq: int = 0, products: str = "exact") -> None:
+        names.number(names.PRODUCTS, products, "products")  # a wrong word is told before anything is loaded
         out = ffi.new("qz_session **")
         check(lib.qz_session_create(model._pointer, max_seq, out))
         super().__init__(out[0])
+        self.products = products
         info = model.info
         self._outputs, self._one_row = info.outputs, info.classifier
+
+    @property
+    def products(self) -> str:
+        """How layers multiply; can be set at any time."""
+        return self._products
+
+    @products.setter
+    def products(self, kind: str) -> None:
+        check(lib.qz_session_set_products(self._pointer, names.number(names.PRODUCTS, kind, "products")))
+        self._products = kind
 
     def logits(self, ids: Any, last_only: bool = False) -> np.ndarray:
         """Feeds token ids after what was fed before. float32 logits [tokens, vocab], or of the last token alone [1, vocab].

@@ -26,6 +26,10 @@ def test_the_whole_way(cli_json, cli, prose, tmp_path):
     assert measured["tokens"] == 8 * 127 and 0 < measured["kl_to_reference"] < 1 and measured["perplexity"] > 1
     assert cli_json("eval", SAMPLE, "--text", prose, "--window", "128", "--limit-tokens", "256")["kl_to_reference"] is None
 
+    int8 = cli_json("eval", out, "--reference", SAMPLE, "--text", prose, "--window", "128", "--limit-tokens", "1024", "--products", "int8")
+    assert int8["products"] == "int8"
+    assert measured["kl_to_reference"] < int8["kl_to_reference"] < 1.5 * measured["kl_to_reference"]
+
     cli_json("convert", out, gptq, "--format", "gptq")
     assert cli_json("verify", gptq, "--against", out)["ok"] is True
     again = cli_json("eval", gptq, "--reference", out, "--text", prose, "--window", "128", "--limit-tokens", "256")

@@ -2,6 +2,7 @@
 import json
 import os
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,6 +148,23 @@ def test_session_feeds_in_pieces(model):
         assert np.array_equal(session.logits(ids, last_only=True), whole[-1:])
         with pytest.raises(qz.InvalidArgument):
             session.logits([1, 2, 3, 4])  # 5 + 4 > 8 positions
+
+
+def test_products_are_as_exact_as_asked(model, small, heldout):
+    """Rounded inputs are further from the original, and never without being asked for."""
+    exact, bf16, int8 = (qz.perplexity(small, heldout, model, products=kind) for kind in ("exact", "bf16", "int8"))
+    assert exact == replace(qz.perplexity(small, heldout, model), tokens_per_s=exact.tokens_per_s)
+    assert bf16.kl_to_reference == pytest.approx(exact.kl_to_reference, rel=0.02)
+    assert exact.kl_to_reference < int8.kl_to_reference < 1.3 * exact.kl_to_reference
+    with qz.Session(small) as a, qz.Session(small, products="int8") as b:
+        assert (a.products, b.products) == ("exact", "int8")
+        exactly = a.logits([1, 2, 3])
+        assert not np.array_equal(exactly, b.logits([1, 2, 3]))
+        b.products = "exact"
+        b.reset()
+        assert np.array_equal(exactly, b.logits([1, 2, 3]))
+    with pytest.raises(qz.InvalidArgument, match="exact, bf16, int8"):
+        qz.Session(small, products="f64")
 
 
 def test_generation(model):

@@ -202,6 +202,37 @@ TEST(Session, CodesGiveTheLogitsOfTheirWeights) {
   }
 }
 
+// Rounded inputs move the logits a little, more with fewer bits, and only while they are asked for.
+TEST(Session, ProductsCanBeFaster) {
+  const ModelPtr model = quantized_golden("llama3-rope-gqa");
+  const int64_t vocab = model->config().vocab;
+  const std::vector<int32_t> ids = some_ids(40, static_cast<int32_t>(vocab));
+  auto session = Session::create(model, 0);
+  ASSERT_TRUE(session.ok());
+  const auto logits = [&](Products products) {
+    std::vector<float> out(static_cast<size_t>(40 * vocab));
+    (*session)->set_products(products);
+    (*session)->reset();
+    EXPECT_TRUE((*session)->step(ids.data(), 40, true, out.data()).ok());
+    return out;
+  };
+  const std::vector<float> exact = logits(Products::kExact);
+  const auto distance = [&](const std::vector<float>& other) {
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < exact.size(); ++i) {
+      difference += (other[i] - exact[i]) * (other[i] - exact[i]);
+      size += exact[i] * exact[i];
+    }
+    return std::sqrt(difference / size);
+  };
+  const double fast = distance(logits(Products::kFast)), bytes = distance(logits(Products::kBytes));
+  EXPECT_LT(fast, 0.02);
+  EXPECT_GT(bytes, 0.001);
+  EXPECT_LT(bytes, 0.06);
+  EXPECT_GT(bytes, fast);
+  EXPECT_EQ(logits(Products::kExact), exact);
+}
+
 TEST(Session, Cancelled) {
   auto session = Session::create(open_golden("llama-tied"), 0);
   Progress stop([](const ProgressInfo&) { return false; });

@@ -9,6 +9,7 @@
 
 #include "../kernels/each_engine.h"
 #include "packed/inputs.h"
+#include "packed/integer_product.h"
 #include "packed/tiles.h"
 #include "random_matrix.h"
 
@@ -143,6 +144,57 @@ TEST(LowBitBytesTest, CodesOfInputsAreTheRoundedInputs) {
       const float rest = in.rest.empty() ? 0.0f : in.rest.data()[i];
       ASSERT_EQ(static_cast<float>(in.codes[i]) * in.factors[i / 64] + rest, want[i]) << i;
     }
+  }
+}
+
+// A code for each number, no further from it than half a step of its own run; what is not finite spoils its run alone.
+TEST(LowBitBytesTest, EachRunOfInputsHasItsOwnStep) {
+  const std::vector<int32_t> starts = {0, 32, 96, 128};
+  auto x = normal(2 * 128, 22);
+  for (int64_t c = 0; c < 32; ++c) x[c] *= 1000;
+  for (int64_t c = 96; c < 128; ++c) x[c] = 0;
+  x[128 + 40] = std::nanf("");
+  InputCodes in;
+  ASSERT_TRUE(input_codes_of_runs(*make_context(2), starts, {x.data(), 2, 128, 128}, &in).ok());
+  ASSERT_EQ(in.factors_of_row, 3);
+  for (size_t t = 0; t < 2; ++t) {
+    for (size_t g = 0; g < 3; ++g) {
+      const float factor = in.factors[t * 3 + g];
+      ASSERT_EQ(std::isnan(factor), t == 1 && g == 1);
+      float most = 0;
+      for (auto c = static_cast<size_t>(starts[g]); c < static_cast<size_t>(starts[g + 1]); ++c) {
+        const float value = x[t * 128 + c];
+        most = std::max(most, std::fabs(value));
+        if (std::isnan(factor)) continue;
+        ASSERT_LE(std::fabs(in.codes[t * 128 + c] * factor - value), 0.5001f * factor);
+      }
+      ASSERT_TRUE(std::isnan(factor) || factor == most / 127.5f);
+    }
+  }
+}
+
+TEST(LowBitBytesTest, RoundedProductIsThatOfTheCodes) {
+  const auto context = make_context(2);
+  for (const bool act_order : {false, true}) {
+    const auto q = random_matrix(40, 384, *scheme_preset("w4g128a"), 6, act_order);
+    const auto w = tile_matrix(*context, q);
+    const auto x = normal(5 * q.cols, 7);
+    const MatrixView view{x.data(), 5, q.cols, q.cols};
+    InputCodes in;
+    if (act_order) {
+      ASSERT_TRUE(input_codes(*context, {CodeKind::kInt, Activations::kToken, 0}, view, &in).ok());
+    } else {
+      ASSERT_TRUE(input_codes_of_runs(*context, w->starts, view, &in).ok());
+    }
+    for_each_engine([&] {
+      std::vector<float> y(static_cast<size_t>(5 * q.rows)), want(y.size());
+      ASSERT_TRUE(rounded_product(*context, *w, view, nullptr, false, {y.data(), DType::kF32, q.rows}).ok());
+      ASSERT_TRUE(low_bit_product_bytes(*context, *w,
+                                        {in.codes.data(), in.factors.data(), 5, q.cols, act_order ? 1 : w->groups()},
+                                        nullptr, false, {want.data(), DType::kF32, q.rows})
+                      .ok());
+      ASSERT_EQ(y, want);
+    });
   }
 }
 

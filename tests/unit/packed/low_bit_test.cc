@@ -259,5 +259,35 @@ TEST(LowBitTest, TheSameBitsForAnyNumberOfThreads) {
   }
 }
 
+// Products that need not be exact are those of x rounded to bfloat16 where kernels multiply bfloat16, else exact: to
+// the bit.
+TEST(LowBitTest, FastProductsAreThoseOfRoundedInputs) {
+  const auto exact = make_context(2), fast = with_products(exact, Products::kFast);
+  for (const char* name : {"w4g128", "w4g32a", "w3g32", "w8g128", "nf4b32"}) {
+    for (const int64_t m : {1, 3, 40}) {
+      SCOPED_TRACE(std::string(name) + " m " + std::to_string(m));
+      const QMatrix q = matrix(name, 37, 256);
+      const auto tiles = tile_matrix(*exact, q);
+      auto x = normal(m * q.cols, 8);
+      x[3] = 1.00390625f;  // half way between two of them
+      const auto halves = stored(x, DType::kBF16);
+      for_each_engine([&] {
+        const auto product = [&](const ContextPtr& context, const void* data, DType type) {
+          std::vector<float> y(static_cast<size_t>(m * q.rows));
+          EXPECT_TRUE(low_bit_product(*context, *tiles, {data, type, m, q.cols, q.cols}, nullptr, false,
+                                      {y.data(), DType::kF32, q.rows})
+                          .ok());
+          return y;
+        };
+        const LowBitBlockKernels* of_blocks = engine().low_bit_blocks;
+        const bool rounds =
+            (of_blocks && m >= of_blocks->least_rows) || (engine().low_bit_pairs && tiles->bits <= 4 && tiles->linear);
+        const auto y = product(fast, x.data(), DType::kF32);
+        ASSERT_EQ(y, rounds ? product(exact, halves.data(), DType::kBF16) : product(exact, x.data(), DType::kF32));
+      });
+    }
+  }
+}
+
 }  // namespace
 }  // namespace qz

@@ -12,6 +12,7 @@ from ..corpus import evaluation_tokens
 from ..evaluation import perplexity
 from ..model import Model
 from .common import Common, pairs, with_common
+from .words import products_option
 
 
 @click.command("eval", short_help="Perplexity, and divergence from a reference.")
@@ -24,9 +25,10 @@ from .common import Common, pairs, with_common
 @click.option("--stride", type=click.IntRange(0), default=0,
               help="Less than the window: windows overlap, only new tokens count.  [default: no overlap]")
 @click.option("--limit-tokens", type=click.IntRange(2), help="Use the first N tokens only.")
+@products_option
 @with_common
 def evaluate(common: Common, model: str, reference: Optional[str], text: tuple[str, ...], tokens: tuple[str, ...], window: int, stride: int,
-             limit_tokens: Optional[int]) -> None:
+             limit_tokens: Optional[int], products: str) -> None:
     """Measures how well MODEL predicts a text, and how far it is from --reference."""
     if not text and not tokens:
         raise click.UsageError("nothing to evaluate on: give --text FILE or --tokens FILE.npy")
@@ -35,8 +37,8 @@ def evaluate(common: Common, model: str, reference: Optional[str], text: tuple[s
     sequences = evaluation_tokens([*text, *tokens], opened.tokenizer() if text else None, limit_tokens)
     measured_on = Calibration.from_tokens(sequences, common.context)
     with common.progress() as progress:
-        result = asdict(perplexity(opened, measured_on, original, window=window, stride=stride, progress=progress))
-    common.emit({"command": "eval", "model": model, "reference": reference, **result}, lambda console: _show(console, result))
+        result = asdict(perplexity(opened, measured_on, original, window=window, stride=stride, products=products, progress=progress))
+    common.emit({"command": "eval", "model": model, "reference": reference, "products": products, **result}, lambda console: _show(console, result))
 
 
 def _show(console: Console, r: dict[str, Any]) -> None:

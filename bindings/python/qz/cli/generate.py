@@ -12,6 +12,7 @@ from ..errors import InvalidArgument
 from ..model import Model
 from ..session import Session
 from .common import Common, with_common
+from .words import products_option
 
 
 @click.command(short_help="Let a model write on from a prompt.")
@@ -25,9 +26,10 @@ from .common import Common, with_common
 @click.option("--greedy", is_flag=True, help="Always the most likely token.")
 @click.option("--repetition-penalty", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=defaults.SEED, show_default=True)
+@products_option
 @with_common
 def generate(common: Common, model: str, prompt: str, max_tokens: int, temperature: float, top_k: int, top_p: float, greedy: bool,
-             repetition_penalty: float, seed: int) -> None:
+             repetition_penalty: float, seed: int, products: str) -> None:
     """Lets MODEL write on from a prompt; the text goes to stdout as it comes."""
     opened = Model.open(model, context=common.context)
     tokenizer = opened.tokenizer()
@@ -44,7 +46,7 @@ def generate(common: Common, model: str, prompt: str, max_tokens: int, temperatu
         sys.stdout.flush()
 
     started = time.monotonic()
-    with Session(opened) as session:
+    with Session(opened, products=products) as session:
         if not common.as_json:
             sys.stdout.write(prompt)
         tokens = session.generate(ids, max_tokens=min(max_tokens, room), temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy,

@@ -9,7 +9,7 @@ import click
 
 from .. import defaults
 from ..errors import Error
-from ..names import METHODS
+from ..names import METHODS, PRODUCTS
 from ..plan import GptqOptions, Rule
 from ..scheme import ROW, TENSOR, Scheme
 
@@ -95,3 +95,7 @@ def gptq_options(act_order: Optional[str], allow_rtn_fallback: bool, **levers: A
     if allow_rtn_fallback:
         named["allow_rtn_fallback"] = True
     return GptqOptions(**named) if named else None
+
+
+products_option = click.option("--products", type=click.Choice(list(PRODUCTS)), default="exact", show_default=True,
+                               help="What layers multiply: inputs as they are, or rounded to 16 or 8 bits for speed.")

@@ -1974,13 +1974,18 @@ extern "C" {
 extern "C" {
     pub fn qz_model_free(model: *mut qz_model);
 }
+pub type qz_products = i32;
+pub const QZ_PRODUCTS_EXACT: _bindgen_ty_8 = 0;
+pub const QZ_PRODUCTS_BF16: _bindgen_ty_8 = 1;
+pub const QZ_PRODUCTS_INT8: _bindgen_ty_8 = 2;
+pub type _bindgen_ty_8 = ::std::os::raw::c_int;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_eval_options {
     pub struct_size: u32,
     pub window: i32,
     pub stride: i32,
-    pub reserved: i32,
+    pub products: qz_products,
     pub progress: qz_progress_fn,
     pub user: *mut ::std::os::raw::c_void,
 }
@@ -2047,23 +2052,23 @@ fn bindgen_test_layout_qz_eval_options() {
         );
     }
     test_field_stride();
-    fn test_field_reserved() {
+    fn test_field_products() {
         assert_eq!(
             unsafe {
                 let uninit = ::std::mem::MaybeUninit::<qz_eval_options>::uninit();
                 let ptr = uninit.as_ptr();
-                ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize
+                ::std::ptr::addr_of!((*ptr).products) as usize - ptr as usize
             },
             12usize,
             concat!(
                 "Offset of field: ",
                 stringify!(qz_eval_options),
                 "::",
-                stringify!(reserved)
+                stringify!(products)
             )
         );
     }
-    test_field_reserved();
+    test_field_products();
     fn test_field_progress() {
         assert_eq!(
             unsafe {
@@ -2495,6 +2500,9 @@ extern "C" {
     ) -> qz_status;
 }
 extern "C" {
+    pub fn qz_session_set_products(session: *mut qz_session, products: qz_products) -> qz_status;
+}
+extern "C" {
     pub fn qz_session_logits(
         session: *mut qz_session,
         ids: *const i32,
@@ -2723,11 +2731,11 @@ fn bindgen_test_layout_qz_scheme() {
     test_field_activations();
 }
 pub type qz_order = i32;
-pub const QZ_ORDER_DEFAULT: _bindgen_ty_8 = 0;
-pub const QZ_ORDER_NONE: _bindgen_ty_8 = 1;
-pub const QZ_ORDER_STATIC: _bindgen_ty_8 = 2;
-pub const QZ_ORDER_GIDX: _bindgen_ty_8 = 3;
-pub type _bindgen_ty_8 = ::std::os::raw::c_int;
+pub const QZ_ORDER_DEFAULT: _bindgen_ty_9 = 0;
+pub const QZ_ORDER_NONE: _bindgen_ty_9 = 1;
+pub const QZ_ORDER_STATIC: _bindgen_ty_9 = 2;
+pub const QZ_ORDER_GIDX: _bindgen_ty_9 = 3;
+pub type _bindgen_ty_9 = ::std::os::raw::c_int;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_gptq_options {
@@ -2998,10 +3006,10 @@ fn bindgen_test_layout_qz_gptq_options() {
     test_field_residual();
 }
 pub type qz_transform = i32;
-pub const QZ_TRANSFORM_NONE: _bindgen_ty_9 = 0;
-pub const QZ_TRANSFORM_AWQ: _bindgen_ty_9 = 1;
-pub const QZ_TRANSFORM_SMOOTHQUANT: _bindgen_ty_9 = 2;
-pub type _bindgen_ty_9 = ::std::os::raw::c_int;
+pub const QZ_TRANSFORM_NONE: _bindgen_ty_10 = 0;
+pub const QZ_TRANSFORM_AWQ: _bindgen_ty_10 = 1;
+pub const QZ_TRANSFORM_SMOOTHQUANT: _bindgen_ty_10 = 2;
+pub type _bindgen_ty_10 = ::std::os::raw::c_int;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_awq_options {
@@ -4302,23 +4310,23 @@ extern "C" {
     ) -> qz_status;
 }
 pub type qz_goal = i32;
-pub const QZ_GOAL_INFER: _bindgen_ty_10 = 0;
-pub const QZ_GOAL_QUANTIZE: _bindgen_ty_10 = 1;
-pub const QZ_GOAL_TRAIN_FULL: _bindgen_ty_10 = 2;
-pub const QZ_GOAL_TRAIN_LORA: _bindgen_ty_10 = 3;
-pub const QZ_GOAL_TRAIN_QLORA: _bindgen_ty_10 = 4;
-pub type _bindgen_ty_10 = ::std::os::raw::c_int;
-pub type qz_optimizer = i32;
-pub const QZ_OPTIMIZER_ADAM: _bindgen_ty_11 = 0;
-pub const QZ_OPTIMIZER_ADAM_F32: _bindgen_ty_11 = 1;
-pub const QZ_OPTIMIZER_ADAM_8BIT: _bindgen_ty_11 = 2;
-pub const QZ_OPTIMIZER_SGD: _bindgen_ty_11 = 3;
+pub const QZ_GOAL_INFER: _bindgen_ty_11 = 0;
+pub const QZ_GOAL_QUANTIZE: _bindgen_ty_11 = 1;
+pub const QZ_GOAL_TRAIN_FULL: _bindgen_ty_11 = 2;
+pub const QZ_GOAL_TRAIN_LORA: _bindgen_ty_11 = 3;
+pub const QZ_GOAL_TRAIN_QLORA: _bindgen_ty_11 = 4;
 pub type _bindgen_ty_11 = ::std::os::raw::c_int;
-pub type qz_offload = i32;
-pub const QZ_OFFLOAD_NONE: _bindgen_ty_12 = 0;
-pub const QZ_OFFLOAD_OPTIMIZER: _bindgen_ty_12 = 1;
-pub const QZ_OFFLOAD_PARAMETERS: _bindgen_ty_12 = 2;
+pub type qz_optimizer = i32;
+pub const QZ_OPTIMIZER_ADAM: _bindgen_ty_12 = 0;
+pub const QZ_OPTIMIZER_ADAM_F32: _bindgen_ty_12 = 1;
+pub const QZ_OPTIMIZER_ADAM_8BIT: _bindgen_ty_12 = 2;
+pub const QZ_OPTIMIZER_SGD: _bindgen_ty_12 = 3;
 pub type _bindgen_ty_12 = ::std::os::raw::c_int;
+pub type qz_offload = i32;
+pub const QZ_OFFLOAD_NONE: _bindgen_ty_13 = 0;
+pub const QZ_OFFLOAD_OPTIMIZER: _bindgen_ty_13 = 1;
+pub const QZ_OFFLOAD_PARAMETERS: _bindgen_ty_13 = 2;
+pub type _bindgen_ty_13 = ::std::os::raw::c_int;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_memory_query {
@@ -4948,10 +4956,10 @@ fn bindgen_test_layout_qz_memory() {
     test_field_disk_total();
 }
 pub type qz_fit_ask = i32;
-pub const QZ_FIT_CONTEXT: _bindgen_ty_13 = 0;
-pub const QZ_FIT_BATCH: _bindgen_ty_13 = 1;
-pub const QZ_FIT_BITS: _bindgen_ty_13 = 2;
-pub type _bindgen_ty_13 = ::std::os::raw::c_int;
+pub const QZ_FIT_CONTEXT: _bindgen_ty_14 = 0;
+pub const QZ_FIT_BATCH: _bindgen_ty_14 = 1;
+pub const QZ_FIT_BITS: _bindgen_ty_14 = 2;
+pub type _bindgen_ty_14 = ::std::os::raw::c_int;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct qz_fit {

@@ -19,7 +19,7 @@ pub use memory::{Goal, Memory, MemoryQuery};
 pub use model::{Format, Model, ModelInfo, Module, ModuleReport};
 pub use packed::Packed;
 pub use plan::{gptq, rtn, GptqOptions, Method, Plan, RunOptions, Scheme};
-pub use session::{GenerateOptions, Session};
+pub use session::{GenerateOptions, Products, Session};
 
 /// Version of the loaded library: (major, minor, patch).
 pub fn version() -> (u32, u32, u32) {

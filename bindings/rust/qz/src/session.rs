@@ -10,6 +10,18 @@ handle!(
     Session, qz_session, qz_session_free, Send
 );
 
+/// What layers multiply. Constants, not an enumeration: later libraries have more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Products(pub i32);
+impl Products {
+    /// Inputs as they are, in float32.
+    pub const EXACT: Products = Products(qz_sys::QZ_PRODUCTS_EXACT);
+    /// Inputs rounded to bfloat16 where this CPU multiplies that faster.
+    pub const BF16: Products = Products(qz_sys::QZ_PRODUCTS_BF16);
+    /// Inputs rounded to 8 bits where weights are integers of 2, 4 or 8 bits.
+    pub const INT8: Products = Products(qz_sys::QZ_PRODUCTS_INT8);
+}
+
 /// How tokens are chosen.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GenerateOptions {
@@ -51,6 +63,10 @@ impl Session {
         let mut pointer = ptr::null_mut();
         check(unsafe { qz_sys::qz_session_create(model.pointer, max_seq, &mut pointer) })?;
         Ok(Session { pointer })
+    }
+    /// From now on layers multiply so; a new session's products are exact.
+    pub fn set_products(&mut self, products: Products) -> Result<(), Error> {
+        check(unsafe { qz_sys::qz_session_set_products(self.pointer, products.0) })
     }
     /// Feeds tokens; the logits of the last one. vocab: the model's.
     pub fn logits(&mut self, ids: &[i32], vocab: usize) -> Result<Vec<f32>, Error> {

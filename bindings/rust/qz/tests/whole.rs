@@ -80,6 +80,14 @@ fn quantize_save_verify_measure() {
         .max_by(|&a, &b| logits[a].partial_cmp(&logits[b]).unwrap())
         .unwrap();
     assert_eq!(best as i32, tokens[0]);
+    session.reset().unwrap();
+    session.set_products(qz::Products::INT8).unwrap();
+    let rounded = session
+        .logits(&[1, 2, 3], read.info().vocab as usize)
+        .unwrap();
+    assert_ne!(rounded, logits);
+    let status = session.set_products(qz::Products(7)).unwrap_err().status;
+    assert_eq!(status, Status::InvalidArgument);
     for dir in [out, again] {
         std::fs::remove_dir_all(dir).unwrap();
     }
