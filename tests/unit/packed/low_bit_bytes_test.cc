@@ -73,6 +73,32 @@ TEST(LowBitBytesTest, EverySchemeAndNumberOfRows) {
   }
 }
 
+// All codes and bytes as large as they can be: sums that are kept in few bits must have room for them.
+TEST(LowBitBytesTest, TheLargestOfAll) {
+  const auto context = make_context(1);
+  for (const char* name : {"w2g64", "w4g128", "w4row", "w8g128"}) {
+    SCOPED_TRACE(name);
+    auto q = random_matrix(16, 512, *scheme_preset(name), 9);
+    std::fill(q.codes.begin(), q.codes.end(), static_cast<uint8_t>(q.scheme.max_code()));
+    std::fill(q.scales.begin(), q.scales.end(), 1.0f);
+    const auto w = tile_matrix(*context, q);
+    for (const int64_t m : {1, 8, 40}) {
+      for (const int8_t x : {int8_t{-128}, int8_t{127}}) {
+        const std::vector<int8_t> codes(static_cast<size_t>(m * q.cols), x);
+        const std::vector<float> factors(static_cast<size_t>(m), 1.0f);
+        const float want = static_cast<float>(x * q.cols * (q.scheme.max_code() - q.scheme.mid_code()));
+        for_each_engine([&] {
+          std::vector<float> y(static_cast<size_t>(m * q.rows));
+          ASSERT_TRUE(low_bit_product_bytes(*context, *w, {codes.data(), factors.data(), m, q.cols, 1}, nullptr, false,
+                                            {y.data(), DType::kF32, q.rows})
+                          .ok());
+          for (const float value : y) ASSERT_EQ(value, want);
+        });
+      }
+    }
+  }
+}
+
 // Groups longer than what kernels take at once, and more rows than that.
 TEST(LowBitBytesTest, LongGroupsAndManyRows) {
   for (const char* name : {"w4row", "w8row", "w8rowa", "w8g1024"}) {
