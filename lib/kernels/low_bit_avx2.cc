@@ -79,11 +79,40 @@ struct Isa {
   }
 };
 
+// Codes less half their range, 2 or 4 bits wide: with the highest bit of each turned over they are signed numbers, and
+// two shifts with a conversion are half of what the table costs.
+struct Centred : Isa {
+  struct Table {};
+  static inline QZ_INLINE Table table(const TileView&) { return {}; }
+  template <int kBits, int kShift>
+  static inline QZ_INLINE Vec value(Words words, const Table&) {
+    constexpr uint32_t kHighest = kBits == 4 ? 0x88888888u : 0xAAAAAAAAu;
+    const Words top = (words ^ kHighest) << (32 - kBits - kShift);
+    return to_f32(reinterpret_cast<Words>(reinterpret_cast<Integers>(top) >> (32 - kBits)));
+  }
+};
+
+bool centred(const TileView& w) {
+  return w.linear && (w.bits == 2 || w.bits == 4) && w.table[0] == static_cast<float>(-(1 << (w.bits - 1)));
+}
+
+void product_any(const TileView& w, const float* x, const float* sums, int64_t columns, float* out) {
+  if (!centred(w)) return product<Isa>(w, x, sums, columns, out);
+  if (w.bits == 2) return product_columns<2, Centred>(w, x, sums, columns, out);
+  product_columns<4, Centred>(w, x, sums, columns, out);
+}
+
+void expand_any(const TileView& w, int64_t begin, int64_t end, float* out, int64_t stride) {
+  if (!centred(w)) return expand<Isa>(w, begin, end, out, stride);
+  if (w.bits == 2) return expand_of<2, Centred>(w, begin, end, out, stride);
+  expand_of<4, Centred>(w, begin, end, out, stride);
+}
+
 }  // namespace
 
 extern const LowBitKernels kLowBitAvx2;
 extern const LowBitByteKernels kLowBitBytesAvx2;
-const LowBitKernels kLowBitAvx2 = {product<Isa>, expand<Isa>};
+const LowBitKernels kLowBitAvx2 = {product_any, expand_any};
 const LowBitByteKernels kLowBitBytesAvx2 = {product_bytes<Isa>};
 
 }  // namespace qz

@@ -34,48 +34,59 @@ inline QZ_INLINE typename Isa::Vec value_of(const typename Isa::Words words[4], 
 }
 
 // Sums that are added up apart, so that an addition does not wait for the one before it.
-constexpr int sets_of(int columns) { return columns == 1 ? 4 : columns <= 3 ? 2 : 1; }
+constexpr int sets_of(int sums) { return sums == 1 ? 4 : sums <= 3 ? 2 : 1; }
 
 template <int kBits, int kColumns, class Isa>
 void product_of(const TileView& w, const float* x, const float* sums, float* out) {
   using Vec = typename Isa::Vec;
+  using Words = typename Isa::Words;
   constexpr TileLayout kLayout = tile_layout(kBits);
-  constexpr int kSets = sets_of(kColumns);
+  constexpr int kParts = parts_at_once(kColumns, Isa::kLanes);
+  constexpr int kSets = sets_of(kColumns * kParts);
   const typename Isa::Table table = Isa::table(w);
   const Vec unit = Isa::broadcast(Isa::template unit<kBits>());
-  for (int64_t first = 0; first < kTileRows; first += Isa::kLanes) {
-    for (int64_t c = 0; c < kColumns; ++c) Isa::store(out + c * kTileRows + first, Vec{});
+  for (int64_t first = 0; first < kTileRows; first += kParts * Isa::kLanes) {
+    for (int64_t c = 0; c < kColumns; ++c) {
+      for (int64_t p = 0; p < kParts; ++p) Isa::store(out + c * kTileRows + first + p * Isa::kLanes, Vec{});
+    }
     const uint32_t* line = w.lines + first;
     const float* xk = x;
     for (int64_t g = 0; g < w.groups; ++g) {
-      Vec sum[kSets][kColumns] = {};
+      Vec sum[kParts][kSets][kColumns] = {};
       for (int64_t k = w.starts[g]; k < w.starts[g + 1]; k += kLayout.columns) {
         __builtin_prefetch(line + 64 * kLineWords, 0, 2);  // 4 KiB ahead, into the second-level cache
-        typename Isa::Words words[4];
-        load_unit<kBits, Isa>(line, words);
+        Words words[kParts][4];
+        unrolled<0, kParts>([&]<int kPart>()
+                                QZ_INLINE { load_unit<kBits, Isa>(line + kPart * Isa::kLanes, words[kPart]); });
         unrolled<0, kLayout.columns>([&]<int kColumn>() QZ_INLINE {
-          const Vec value = value_of<kBits, kColumn, Isa>(words, table);
+          unrolled<0, kParts>([&]<int kPart>() QZ_INLINE {
+            const Vec value = value_of<kBits, kColumn, Isa>(words[kPart], table);
 #pragma GCC unroll 8
-          for (int c = 0; c < kColumns; ++c) {
-            Vec& to = sum[kColumn % kSets][c];
-            to = Isa::fma(value, Isa::broadcast(xk[kColumn * kColumns + c]), to);
-          }
+            for (int c = 0; c < kColumns; ++c) {
+              Vec& to = sum[kPart][kColumn % kSets][c];
+              to = Isa::fma(value, Isa::broadcast(xk[kColumn * kColumns + c]), to);
+            }
+          });
         });
         line += kLayout.lines * kLineWords;
         xk += kLayout.columns * kColumns;
       }
-      const Vec scale = Isa::as_f32(w.scales, w.scale_type, g * kTileRows + first);
-      const Vec offset = w.offsets ? Isa::as_f32(w.offsets, w.offset_type, g * kTileRows + first) : Vec{};
+      unrolled<0, kParts>([&]<int kPart>() QZ_INLINE {
+        const int64_t row = first + kPart * Isa::kLanes;
+        const Vec scale = Isa::as_f32(w.scales, w.scale_type, g * kTileRows + row);
+        const Vec offset = w.offsets ? Isa::as_f32(w.offsets, w.offset_type, g * kTileRows + row) : Vec{};
 #pragma GCC unroll 8
-      for (int c = 0; c < kColumns; ++c) {
-        Vec total = sum[0][c];
-        if constexpr (kSets == 2) total += sum[1][c];
-        if constexpr (kSets == 4) total = (total + sum[1][c]) + (sum[2][c] + sum[3][c]);
-        total *= unit;
-        if (w.offsets) total -= offset * Isa::broadcast(sums[g * kColumns + c]);
-        float* to = out + c * kTileRows + first;
-        Isa::store(to, Isa::fma(scale, total, Isa::load(to)));
-      }
+        for (int c = 0; c < kColumns; ++c) {
+          const auto& part = sum[kPart];
+          Vec total = part[0][c];
+          if constexpr (kSets == 2) total += part[1][c];
+          if constexpr (kSets == 4) total = (total + part[1][c]) + (part[2][c] + part[3][c]);
+          total *= unit;
+          if (w.offsets) total -= offset * Isa::broadcast(sums[g * kColumns + c]);
+          float* to = out + c * kTileRows + row;
+          Isa::store(to, Isa::fma(scale, total, Isa::load(to)));
+        }
+      });
     }
   }
 }

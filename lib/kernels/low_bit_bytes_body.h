@@ -40,50 +40,60 @@ void product_bytes_of(const TileView& w, const uint32_t* x, const float* factors
   using Words = typename Isa::Words;
   constexpr TileLayout kLayout = tile_layout(kBits);
   constexpr int kWords = kLayout.columns / 4;
+  constexpr int kParts = parts_at_once(kColumns, Isa::kLanes);
   // Sums that are added up apart, so that an addition does not wait for the one before it.
-  constexpr int kSets = kWords > 1 && kColumns <= 4 ? 2 : 1;
+  constexpr int kSets = kWords > 1 && kColumns * kParts <= 4 ? 2 : 1;
   constexpr uint32_t kMask = 0x01010101u * ((1u << kBits) - 1);
   const auto base = static_cast<uint32_t>(kBits == 8 ? 128 : -static_cast<int32_t>(w.table[0]));
-  for (int64_t first = 0; first < kTileRows; first += Isa::kLanes) {
-    for (int64_t c = 0; c < kColumns; ++c) Isa::store(out + c * kTileRows + first, Vec{});
+  for (int64_t first = 0; first < kTileRows; first += kParts * Isa::kLanes) {
+    for (int64_t c = 0; c < kColumns; ++c) {
+      for (int64_t p = 0; p < kParts; ++p) Isa::store(out + c * kTileRows + first + p * Isa::kLanes, Vec{});
+    }
     const uint32_t* line = w.lines + first;
     const uint32_t* xk = x;
     for (int64_t g = 0; g < w.groups; ++g) {
-      Words sum[kColumns] = {};
+      Words sum[kParts][kColumns] = {};
       const int64_t end = w.starts[g + 1];
       for (int64_t k = w.starts[g]; k < end;) {
         const int64_t stop = std::min(end, k + columns_at_once<kBits, Isa>());
-        Words part[kSets][kColumns] = {};
+        Words narrow[kParts][kSets][kColumns] = {};
         for (; k < stop; k += kLayout.columns) {
           __builtin_prefetch(line + 64 * kLineWords);
-          const Words lane = Isa::load_words(line);
-          unrolled<0, kWords>([&]<int kWord>() QZ_INLINE {
-            const Words codes = kBits == 8 ? lane : lane >> (kWord * kBits) & kMask;
+          unrolled<0, kParts>([&]<int kPart>() QZ_INLINE {
+            const Words lane = Isa::load_words(line + kPart * Isa::kLanes);
+            unrolled<0, kWords>([&]<int kWord>() QZ_INLINE {
+              const Words codes = kBits == 8 ? lane : lane >> (kWord * kBits) & kMask;
 #pragma GCC unroll 8
-            for (int c = 0; c < kColumns; ++c) {
-              Words& to = part[kWord % kSets][c];
-              to = add_dot<kBits, Isa>(to, codes, xk[kWord * kColumns + c]);
-            }
+              for (int c = 0; c < kColumns; ++c) {
+                Words& to = narrow[kPart][kWord % kSets][c];
+                to = add_dot<kBits, Isa>(to, codes, xk[kWord * kColumns + c]);
+              }
+            });
           });
           line += kLineWords;
           xk += kWords * kColumns;
         }
+        unrolled<0, kParts>([&]<int kPart>() QZ_INLINE {
+#pragma GCC unroll 8
+          for (int c = 0; c < kColumns; ++c) {
+            sum[kPart][c] += widened<kBits, Isa>(narrow[kPart][0][c]);
+            if constexpr (kSets == 2) sum[kPart][c] += widened<kBits, Isa>(narrow[kPart][1][c]);
+          }
+        });
+      }
+      unrolled<0, kParts>([&]<int kPart>() QZ_INLINE {
+        const int64_t row = first + kPart * Isa::kLanes;
+        const Vec scale = Isa::as_f32(w.scales, w.scale_type, g * kTileRows + row);
+        const Vec offset = w.offsets ? Isa::as_f32(w.offsets, w.offset_type, g * kTileRows + row) : Vec{};
 #pragma GCC unroll 8
         for (int c = 0; c < kColumns; ++c) {
-          sum[c] += widened<kBits, Isa>(part[0][c]);
-          if constexpr (kSets == 2) sum[c] += widened<kBits, Isa>(part[1][c]);
+          const int32_t x_sum = sums[g * kColumns + c];
+          Vec exact = Isa::to_f32(sum[kPart][c] - base * static_cast<uint32_t>(x_sum));
+          if (w.offsets) exact -= offset * static_cast<float>(x_sum);
+          float* to = out + c * kTileRows + row;
+          Isa::store(to, Isa::fma(scale * factors[g * kColumns + c], exact, Isa::load(to)));
         }
-      }
-      const Vec scale = Isa::as_f32(w.scales, w.scale_type, g * kTileRows + first);
-      const Vec offset = w.offsets ? Isa::as_f32(w.offsets, w.offset_type, g * kTileRows + first) : Vec{};
-#pragma GCC unroll 8
-      for (int c = 0; c < kColumns; ++c) {
-        const int32_t x_sum = sums[g * kColumns + c];
-        Vec exact = Isa::to_f32(sum[c] - base * static_cast<uint32_t>(x_sum));
-        if (w.offsets) exact -= offset * static_cast<float>(x_sum);
-        float* to = out + c * kTileRows + first;
-        Isa::store(to, Isa::fma(scale * factors[g * kColumns + c], exact, Isa::load(to)));
-      }
+      });
     }
   }
 }
