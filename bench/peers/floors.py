@@ -31,6 +31,10 @@ class Floors:
         """The bandwidth now: on a shared machine it moves."""
         return native.bench_read_bandwidth(self.threads, 2)
 
+    def engine(self):
+        """The name of libqz's instruction set here."""
+        return native.bench_engine().decode().split(";")[0]
+
     def best(self, *factors):
         """The fastest instruction for these types of factors."""
         return max((p for p in self.peaks if p[1] in factors), key=lambda p: p[2])

@@ -106,7 +106,8 @@ def measure(args, floors, note):
     print(f"\n{SHAPE}, tokens per second: libqz {bytes_of(directory) / 1e6:.0f} MB, llama.cpp {bytes_of(file) / 1e6:.0f} MB with {' '.join(usable)}")
     found = []
     parts = [("decode", DECODED, ids[:BEFORE + DECODED], BEFORE, False), ("prefill", PROMPT, ids[:PROMPT], 0, True)]
-    for products, (what, tokens, part, before, whole) in itertools.product(PRODUCTS, parts):
+    kinds = [kind for kind in PRODUCTS if kind != "bf16" or any(word in floors.engine() for word in ("bf16", "amx"))]
+    for products, (what, tokens, part, before, whole) in itertools.product(kinds, parts):
         ours.run(part, before, whole, products)
         theirs.run(part, before, whole)
         alike = np.corrcoef(ours.logits, theirs.logits_of(ours.logits.size))[0, 1]
