@@ -94,8 +94,8 @@ void round_rows(const Matrix& from, RowMajor* to) {
              static_cast<uint8_t*>(to->data) + r * to->stride * bytes_of(to->dtype));
 }
 
-// From the codes as kernels read them. With allow_int8 x is rounded to 8 bits where integers can be
-// multiplied: not by tables, 3 bits, or numbers that are not finite.
+// From the codes as kernels read them. With allow_int8 x is rounded to 8 bits where integers can be multiplied:
+// not by tables, 3 bits, or numbers that are not finite.
 Status tiled(const qz_packed& w, const RowMajor& x, const float* bias, bool allow_int8, const RowMajor& y) {
   QZ_TRY(tile_once(w));
   const MutableRows out{y.data, y.dtype, y.stride};

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/pages.h"
 #include "method/rtn.h"
 #include "model/latent.h"
 #include "model/layout.h"
@@ -179,6 +180,7 @@ class Transformer {
   Result<double> error(const FoldPlace& place, const std::vector<Matrix>& weights, const Matrix& want,
                        const Scales& s) {
     const InputStats& in = at(place.input);
+    release_heap();  // the codes that were tried before
     Matrix x = in.sample;
     for (int64_t t = 0; t < x.rows(); ++t)
       for (int64_t c = 0; c < x.cols(); ++c) x.row(t)[c] /= s[static_cast<size_t>(c)];
