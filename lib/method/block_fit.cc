@@ -26,35 +26,35 @@ struct Factors {
 QZ_SIMD_CLONES
 void choose_factors(const BlockCode& block, const PartGrid& grid, const Parts& in, const PartFit& fit, Factors* f,
                     PartSums* chosen) {
-  const Lanes none = {}, least = none + static_cast<float>(block.least_scale);
-  const Lanes most = none + static_cast<float>(block.most_scale), most_min = none + static_cast<float>(block.most_min);
+  const Lanes none = {}, least = static_cast<float>(block.least_scale);
+  const Lanes most = static_cast<float>(block.most_scale), most_min = static_cast<float>(block.most_min);
   const Lanes d = f->d, dmin = f->dmin;
-  Lanes near = d != 0.0f ? fit.scale / d : none;
-  near = near < least ? least : near;
-  near = near > most ? most : near;
+  Lanes near = pick(d != 0.0f, fit.scale / d, none);
+  near = pick(near < least, least, near);
+  near = pick(near > most, most, near);
   round_lanes(&near);
   for (int step = 0; step < 3; ++step) {
     Lanes s = near + (step == 2 ? 1.0f : -1.0f * static_cast<float>(step)), m = none;
-    s = s < least ? least : s;
-    s = s > most ? most : s;
+    s = pick(s < least, least, s);
+    s = pick(s > most, most, s);
     const Lanes scale = d * s;
     PartSums sums;
     if (block.offset == BlockOffset::kFactor) {
       measure(grid, in, scale, fit.offset, &sums);
-      m = dmin != 0.0f ? (fit.offset - sums.r / in.total) / dmin : none;
-      m = m < 0.0f ? none : m;
-      m = m > most_min ? most_min : m;
+      m = pick(dmin != 0.0f, (fit.offset - sums.r / in.total) / dmin, none);
+      m = pick(m < 0.0f, none, m);
+      m = pick(m > most_min, most_min, m);
       round_lanes(&m);
     }
     measure(grid, in, scale, dmin * m, &sums);
-    const auto better = step == 0 ? sums.rr == sums.rr : sums.rr < chosen->rr;
-    f->scales = better ? s : f->scales;
-    f->mins = better ? m : f->mins;
-    chosen->rr = better ? sums.rr : chosen->rr;
-    chosen->r = better ? sums.r : chosen->r;
-    chosen->rp = better ? sums.rp : chosen->rp;
-    chosen->p = better ? sums.p : chosen->p;
-    chosen->pp = better ? sums.pp : chosen->pp;
+    const LaneMask better = step == 0 ? sums.rr == sums.rr : sums.rr < chosen->rr;
+    f->scales = pick(better, s, f->scales);
+    f->mins = pick(better, m, f->mins);
+    chosen->rr = pick(better, sums.rr, chosen->rr);
+    chosen->r = pick(better, sums.r, chosen->r);
+    chosen->rp = pick(better, sums.rp, chosen->rp);
+    chosen->p = pick(better, sums.p, chosen->p);
+    chosen->pp = pick(better, sums.pp, chosen->pp);
   }
 }
 

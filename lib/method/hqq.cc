@@ -16,8 +16,6 @@ namespace {
 constexpr int64_t kTaskGroups = 16 * kLanes;
 constexpr float kShrinks[] = {1.0f, 0.97f, 0.94f, 0.9f, 0.86f, 0.82f, 0.78f, 0.74f, 0.7f};
 
-typedef int32_t LaneMask __attribute__((vector_size(sizeof(Lanes))));
-
 // Groups of n weights each, in lanes.
 struct Groups {
   int64_t n;
@@ -37,9 +35,9 @@ float shrink(float x, float beta, float norm) {
 }
 
 QZ_LANES_INLINE void nearest_lanes(const Lanes& v, float max_code, Lanes* code) {
-  const Lanes most = Lanes{} + max_code;
-  Lanes c = v < 0.0f ? Lanes{} : v;
-  c = c > most ? most : c;
+  const Lanes most = max_code;
+  Lanes c = pick(v < 0.0f, Lanes{}, v);
+  c = pick(c > most, most, c);
   round_lanes(&c);
   *code = c;
 }
@@ -53,10 +51,10 @@ void sum_step(const Groups& in, const Lanes& inverse, const Lanes& zero, float m
   for (int64_t j = 0; j < in.n; ++j) {
     const Lanes t = in.w[j] * inverse;
     nearest_lanes(t + zero, max_code, &code);
-    const Lanes wanted = code - t, off = wanted - zero, far = off < 0.0f ? -off : off;
+    const Lanes wanted = code - t, off = wanted - zero, far = pick(off < 0.0f, -off, off);
     sum += wanted;
     sizes += far;
-    most = far > most ? far : most;
+    most = pick(far > most, far, most);
   }
   *size = sizes, *next = sum, *largest = most;
 }
@@ -76,8 +74,9 @@ float shrunken(const Groups& in, int lane, float inverse, float zero, float max_
 void solve_zero(const Groups& in, const Lanes& inverse, float max_code, const HqqOptions& o, Lanes* zero) {
   float beta = static_cast<float>(o.beta);
   const float norm = static_cast<float>(o.norm);
-  Lanes best = Lanes{} + HUGE_VALF, size, next, largest;
-  LaneMask active = best > 0.0f;
+  Lanes best = HUGE_VALF, size, next, largest;
+  bool active[kLanes];
+  std::fill_n(active, kLanes, true);
   for (int32_t i = 0; i < o.iterations; ++i) {
     sum_step(in, inverse, *zero, max_code, &size, &next, &largest);
     const float least = std::pow(1 / beta, 1 / (2 - norm));  // smaller errors shrink to nothing
@@ -87,7 +86,7 @@ void solve_zero(const Groups& in, const Lanes& inverse, float max_code, const Hq
       float sum = next[l];
       if (largest[l] > least * inverse[l]) sum += shrunken(in, l, inverse[l], (*zero)[l], max_code, beta, norm);
       (*zero)[l] = sum / static_cast<float>(in.n);
-      active[l] = size[l] < best[l] ? -1 : 0;
+      active[l] = size[l] < best[l];
       best[l] = size[l];
       any = any || active[l];
     }
@@ -124,8 +123,8 @@ QZ_SIMD_CLONES
 void extremes(const Groups& in, Lanes* low, Lanes* high) {
   Lanes least = in.w[0], most = in.w[0];
   for (int64_t j = 1; j < in.n; ++j) {
-    least = in.w[j] < least ? in.w[j] : least;
-    most = in.w[j] > most ? in.w[j] : most;
+    least = pick(in.w[j] < least, in.w[j], least);
+    most = pick(in.w[j] > most, in.w[j], most);
   }
   *low = least, *high = most;
 }
@@ -134,7 +133,7 @@ void fit_groups(const Groups& in, const Scheme& scheme, const HqqOptions& o, Fit
   Lanes low, high;
   extremes(in, &low, &high);
   const float max_code = static_cast<float>(scheme.max_code());
-  *best = {Lanes{} + 1.0f, Lanes{}, Lanes{} + HUGE_VALF};
+  *best = {1.0f, Lanes{}, HUGE_VALF};
   for (const float part : kShrinks) {
     Lanes inverse, zero;
     for (int l = 0; l < kLanes; ++l) {

@@ -14,23 +14,22 @@ float least_range(int bits) {
 }
 
 QZ_LANES_INLINE void inverse_of(const Lanes& scale, Lanes* inverse) {
-  *inverse = scale != 0.0f ? 1.0f / scale : Lanes{};
+  *inverse = pick(scale != 0.0f, 1.0f / scale, Lanes{});
 }
 
 // The point nearest to v, in units of the scale.
 QZ_LANES_INLINE void nearest(const PartGrid& grid, const Lanes& v, Lanes* p) {
   if (grid.points.count == 0) {
-    const Lanes most = Lanes{} + grid.points.most;
+    const Lanes most = grid.points.most;
     Lanes code = v + grid.zero;
-    code = code < 0.0f ? Lanes{} : code;
-    code = code > most ? most : code;
+    code = pick(code < 0.0f, Lanes{}, code);
+    code = pick(code > most, most, code);
     round_lanes(&code);
     *p = code - grid.zero;
     return;
   }
-  Lanes point = Lanes{} + grid.points.first;
-  for (int k = 0; k < Points::kMost - 1; ++k)
-    point += v > grid.points.middle[k] ? Lanes{} + grid.points.step[k] : Lanes{};
+  Lanes point = grid.points.first;
+  for (int k = 0; k < Points::kMost - 1; ++k) point += pick(v > grid.points.middle[k], grid.points.step[k], Lanes{});
   *p = point;
 }
 
@@ -58,25 +57,25 @@ QZ_LANES_INLINE void consider(const PartGrid& grid, const Parts& in, const Lanes
   PartSums s;
   sum_up(grid, in, scale, offset, &s);
   const Lanes none = {};
-  const Lanes alone = s.pp > 0.0f ? s.rp / s.pp : none;  // the scale's step when the offset stays
+  const Lanes alone = pick(s.pp > 0.0f, s.rp / s.pp, none);  // the scale's step when the offset stays
   Lanes by = alone, shift = none;
   if (grid.offset != BlockOffset::kNone) {
     const Lanes det = s.pp * in.total - s.p * s.p;
     const auto both = det > 0.0f;
-    by = both ? (s.rp * in.total - s.r * s.p) / det : alone;
-    shift = both ? (by * s.p - s.r) / in.total : none;
+    by = pick(both, (s.rp * in.total - s.r * s.p) / det, alone);
+    shift = pick(both, (by * s.p - s.r) / in.total, none);
     if (grid.offset == BlockOffset::kFactor) {
       const auto below = offset + shift < 0.0f;
-      shift = below ? -offset : shift;
-      by = below ? (s.pp > 0.0f ? (s.rp + shift * s.p) / s.pp : none) : by;
+      shift = pick(below, -offset, shift);
+      by = pick(below, pick(s.pp > 0.0f, (s.rp + shift * s.p) / s.pp, none), by);
     }
   }
   const Lanes error =
       s.rr + 2.0f * (shift * s.r - by * s.rp - shift * by * s.p) + shift * shift * in.total + by * by * s.pp;
   const auto better = error < best->error;
-  best->scale = better ? scale + by : best->scale;
-  best->offset = better ? offset + shift : best->offset;
-  best->error = better ? error : best->error;
+  best->scale = pick(better, scale + by, best->scale);
+  best->offset = pick(better, offset + shift, best->offset);
+  best->error = pick(better, error, best->error);
 }
 
 QZ_SIMD_CLONES
@@ -84,8 +83,8 @@ void search_symmetric(const PartGrid& grid, const Parts& in, PartFit* out) {
   Lanes most = {};
   PartFit best = {};
   for (int i = 0; i < in.n; ++i) {
-    const Lanes size = in.x[i] < 0.0f ? -in.x[i] : in.x[i];
-    most = size > most ? size : most;
+    const Lanes size = pick(in.x[i] < 0.0f, -in.x[i], in.x[i]);
+    most = pick(size > most, size, most);
     best.error += in.h[i] * in.x[i] * in.x[i];
   }
   const float first = grid.points.count ? grid.points.first : -grid.zero, least = least_range(grid.bits);
@@ -106,10 +105,10 @@ QZ_SIMD_CLONES
 void search_offset(const PartGrid& grid, const Parts& in, PartFit* out) {
   Lanes low = in.x[0], high = in.x[0];
   for (int i = 1; i < in.n; ++i) {
-    low = in.x[i] < low ? in.x[i] : low;
-    high = in.x[i] > high ? in.x[i] : high;
+    low = pick(in.x[i] < low, in.x[i], low);
+    high = pick(in.x[i] > high, in.x[i], high);
   }
-  if (grid.offset == BlockOffset::kFactor) low = low > 0.0f ? Lanes{} : low;
+  if (grid.offset == BlockOffset::kFactor) low = pick(low > 0.0f, Lanes{}, low);
   PartFit best = {Lanes{}, -low, Lanes{}};  // no scale
   for (int i = 0; i < in.n; ++i) best.error += in.h[i] * (in.x[i] - low) * (in.x[i] - low);
   const float reach = grid.points.most, least = least_range(grid.bits);
@@ -120,7 +119,7 @@ void search_offset(const PartGrid& grid, const Parts& in, PartFit* out) {
     consider(grid, in, width / (reach - 1 + 2 * part), -low, &best);
     const float range = 1 - (1 - least) * part;
     Lanes offset = width * (range * 0.5f) - middle;
-    if (grid.offset == BlockOffset::kFactor) offset = offset < 0.0f ? Lanes{} : offset;
+    if (grid.offset == BlockOffset::kFactor) offset = pick(offset < 0.0f, Lanes{}, offset);
     if (i > 0) consider(grid, in, width * (range / reach), offset, &best);
   }
   for (int i = 0; i < kPolish; ++i) {
