@@ -2,7 +2,9 @@
  * (tests/cuda). */
 #include "check.h"
 
-enum { SEQUENCES = 12, LENGTH = 64 };
+/* Of half the tokens a CPU that multiplies float32, which rounds nothing of what Hessians are made of, is too far from
+ * the device by chance. */
+enum { SEQUENCES = 24, LENGTH = 64 };
 
 static qz_context* context_with(const char* plugin) {
   qz_context_options options = QZ_INIT(qz_context_options);
@@ -121,7 +123,6 @@ int main(int argc, char** argv) {
   static const qz_device cpu = {1, 0}, gpu = {2, 0};
   char root[64], on_cpu[128], on_gpu[128], path[512];
   double apart, error, cpu_error;
-  int rounds; /* the CPU, too, multiplies BF16 where Hessians are made */
   qz_device_info info = QZ_INIT(qz_device_info);
   qz_context* context;
   qz_model* model;
@@ -146,8 +147,8 @@ int main(int argc, char** argv) {
   CHECK(!strstr(report, "on the CPU instead"));
   apart = different(model, on_cpu, on_gpu);
   printf("%s: %.0f codes in a million differ, errors %g and %g\n", info.arch, apart, cpu_error, error);
-  rounds = strstr(info.arch, "bf16") || strstr(info.arch, "amx");
-  if (rounds) CHECK(apart <= 1000);
+  /* A CPU without products of BF16 does not round what Hessians are made of; the device does. */
+  if (strstr(info.arch, "bf16") || strstr(info.arch, "amx")) CHECK(apart <= 1000);
   CHECK(fabs(error - cpu_error) <= 0.02 * cpu_error);
 
   /* Defaults: the output metric, small here, is the CPU's; the Hessians are not. */
@@ -161,8 +162,7 @@ int main(int argc, char** argv) {
   CHECK(strstr(report, "loops over columns on the CPU instead of cuda, device 0: an output metric couples the rows") !=
         NULL);
   printf("with an output metric and two streams: errors %g and %g\n", cpu_error, error);
-  /* Where it does not, a tenth of all codes differ, on so few tokens. */
-  CHECK(fabs(error - cpu_error) <= (rounds ? 0.05 : 0.1) * cpu_error);
+  CHECK(fabs(error - cpu_error) <= 0.05 * cpu_error);
 
   /* What needs libraries that are missing is refused, and then the CPU's. */
   CHECK(setenv("QZ_TEST_NO_CUBLASLT", "1", 1) == 0 && setenv("QZ_TEST_NO_CUSOLVER", "1", 1) == 0);
