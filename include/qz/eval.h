@@ -60,7 +60,8 @@ QZ_API qz_status qz_eval_perplexity(const qz_model *model, const qz_model *refer
 
 /* A session owns one KV cache of max_seq positions (0 = the model's) and all blocks in memory. */
 QZ_API qz_status qz_session_create(const qz_model *model, int64_t max_seq, qz_session **out);
-/* From now on layers multiply so; a new session's are exact. What the cache holds stays. */
+/* From now on layers multiply so; a new session's are exact. What the cache holds stays. QZ_STATUS_INVALID_ARGUMENT: products is none of
+ * the above; QZ_STATUS_BUSY: called from a callback of this session. */
 QZ_API qz_status qz_session_set_products(qz_session *session, qz_products products);
 /* Feeds n tokens. logits: F32 [n, vocab] or [1, vocab] (the last token's). NULL: none wanted. An encoder reads a whole text in one
  * call, then wants a reset; a classifier's logits are [1, outputs] of qz_model_info. Token types, where a model has them, are all 0. */

@@ -182,7 +182,7 @@ TileView TiledWeights::tile(int64_t index) const {
 Status low_bit_product(const Context& context, const TiledWeights& w, const Rows& x, const float* bias, bool accumulate,
                        const MutableRows& y, Progress* progress) {
   assert(x.cols == w.cols && y.stride >= w.rows);
-  const bool round = x.rounded || (context.products != Products::kExact && x.dtype != DType::kBF16);
+  const bool round = context.products != Products::kExact && x.dtype != DType::kBF16;
   const bool pairs = engine().low_bit_pairs && w.bits <= 4 && w.linear &&
                      (round || x.dtype != DType::kF32 || x.rows <= kMostRowsInParts);
   const LowBitBlockKernels* const of_blocks = engine().low_bit_blocks;

@@ -37,7 +37,7 @@ struct Rows {
   const void* data = nullptr;
   DType dtype = DType::kF32;
   int64_t rows = 0, cols = 0, stride = 0;
-  bool rounded = false;  // the numbers meant are these, each rounded to BF16
+  bool rounded = false;  // low_bit_product() sets it: each number counts as rounded to BF16
 };
 struct MutableRows {
   void* data = nullptr;
